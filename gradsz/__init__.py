@@ -1,0 +1,20 @@
+"""gradsz: error-bounded compression of gradients, model updates and numpy arrays.
+
+    buf = gradsz.compress(a, 1e-3)                    every finite value within 1e-3
+    a = gradsz.decompress(buf)
+    msg = gradsz.compress_tensors(update, 1e-2)       a mapping of names to arrays, bound relative to each range
+    update = gradsz.decompress_tensors(msg)
+"""
+from gradsz._info import MessageInfo, TensorInfo, info
+from gradsz._verify import VerifyResult, verify
+from gradsz.api import compress, compress_bound, decompress
+from gradsz.errors import (CorruptError, GradszError, LimitError, ParameterError, TruncatedError,
+                           UnsupportedDtypeError, UnsupportedError)
+from gradsz.tensors import compress_tensors, decompress_tensors
+
+__version__ = "0.1.0.dev0"
+
+__all__ = ["compress", "decompress", "compress_bound", "compress_tensors", "decompress_tensors",
+           "info", "MessageInfo", "TensorInfo", "verify", "VerifyResult",
+           "GradszError", "ParameterError", "UnsupportedDtypeError", "CorruptError", "TruncatedError",
+           "UnsupportedError", "LimitError", "__version__"]

@@ -1,0 +1,77 @@
+"""Numpy arrays as the core sees them: dtype codes, contiguous bytes, shapes.  The only module that knows dtypes."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from gradsz.errors import LimitError, ParameterError, UnsupportedDtypeError
+
+# Codes of the format (docs/format.md 3.1).
+_NAMES = {0: "float16", 1: "bfloat16", 2: "float32", 3: "float64",
+          8: "int8", 9: "int16", 10: "int32", 11: "int64",
+          12: "uint8", 13: "uint16", 14: "uint32", 15: "uint64", 16: "bool"}
+_CODES = {name: code for code, name in _NAMES.items()}
+_CODE_OF_DTYPE = {np.dtype(name): code for name, code in _CODES.items() if name != "bfloat16"}
+FLOATING = frozenset({0, 1, 2, 3})
+MAX_DIMS = 32
+
+
+def dtype_name(code: int) -> str:
+    return _NAMES[code]
+
+
+def dtype_of(code: int) -> np.dtype:
+    """numpy dtype of a code; bfloat16 needs ml_dtypes."""
+    if code != _CODES["bfloat16"]:
+        return np.dtype(_NAMES[code])
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise UnsupportedDtypeError("the tensor is bfloat16, which numpy lacks: pip install ml_dtypes") from None
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+def code_of(dtype: np.dtype) -> int:
+    """Code of a dtype of either byte order."""
+    code = _CODE_OF_DTYPE.get(dtype)
+    if code is not None:
+        return code
+    if dtype.kind in "fiub" and (code := _CODES.get(dtype.newbyteorder("=").name)) is not None:
+        return code
+    if dtype.name == "bfloat16":
+        return _CODES["bfloat16"]
+    raise UnsupportedDtypeError(f"dtype {dtype} has no place in a message; allowed are {', '.join(_CODES)} "
+                                "(split complex arrays into real and imaginary parts)")
+
+
+def as_array(a: object) -> np.ndarray:
+    """Any array-like or buffer as an array: no copy where it is one already."""
+    if isinstance(a, np.ndarray) and not isinstance(a, np.ma.MaskedArray):
+        array = a
+    else:
+        if isinstance(a, np.ma.MaskedArray):
+            raise ParameterError("masked arrays have no place in a message: fill them first, a.filled(value)")
+        array = np.asarray(a)
+    if array.ndim > MAX_DIMS:
+        raise ParameterError(f"the array has {array.ndim} dimensions, at most {MAX_DIMS} are allowed")
+    return array
+
+
+def flat_bytes(a: np.ndarray) -> np.ndarray:
+    """The elements in C order and native byte order, as uint8; a view where the array is that already."""
+    if not a.dtype.isnative:
+        a = a.astype(a.dtype.newbyteorder("="))
+    if not a.flags.c_contiguous:
+        a = np.array(a, order="C")
+    return a.reshape(-1).view(np.uint8)
+
+
+def empty(shape: tuple[int, ...], code: int) -> np.ndarray:
+    """An array to decode into; LimitError where memory does not reach."""
+    try:
+        return np.empty(shape, dtype_of(code))
+    except (MemoryError, ValueError) as error:
+        size = math.prod(shape)
+        raise LimitError(f"the message holds an array of {size:,} elements, which this machine cannot "
+                         f"allocate ({error}); give max_output= to refuse such messages early") from None

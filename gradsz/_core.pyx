@@ -1,0 +1,256 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""Binding of the C core: arguments in, bytes or arrays out, statuses to exceptions.
+
+Nothing here knows numpy beyond the buffer protocol.  Policy (dtypes, modes, layouts) lives in the plain modules.
+"""
+from cpython.buffer cimport PyBuffer_Release, PyBUF_C_CONTIGUOUS, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from gradsz.errors import raise_status
+
+
+cdef extern from "gradsz.h" nogil:
+    ctypedef struct gsz_options:
+        unsigned cpu_mask
+        unsigned nthreads
+        uint64_t max_memory
+        uint64_t max_output
+    ctypedef struct gsz_input:
+        const char *name
+        size_t name_length
+        int dtype
+        unsigned ndim
+        const uint64_t *shape
+        const void *data
+        double bound
+        int mode
+        int predictor
+    ctypedef struct gsz_info:
+        const char *name
+        size_t name_length
+        int dtype
+        unsigned ndim
+        const uint64_t *shape
+        uint64_t elements
+        uint64_t nbytes
+        uint64_t compressed
+        int codec
+        int mode
+        int grid
+        int predictor
+        int coder
+        double eb
+    ctypedef struct gsz_message:
+        pass
+    void gsz_options_init(gsz_options *options)
+    const char *gsz_status_text(int status)
+    unsigned gsz_cpu_features()
+    int gsz_selftest()
+    int gsz_within(double x, double decoded, double eb)
+    uint64_t gsz_compress_bound(const gsz_input *tensors, size_t count, int named)
+    int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_options *options,
+                   uint8_t **data, size_t *size)
+    void gsz_free(const gsz_options *options, void *data)
+    int gsz_open(const void *data, size_t size, const gsz_options *options, gsz_message **message)
+    void gsz_close(gsz_message *message)
+    size_t gsz_message_count(const gsz_message *message)
+    int gsz_message_named(const gsz_message *message)
+    unsigned gsz_message_version(const gsz_message *message)
+    int gsz_message_info(const gsz_message *message, size_t index, gsz_info *info)
+    int gsz_decode(const gsz_message *message, size_t index, void *out, size_t size)
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define GSZ_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define GSZ_COMPILER "gcc " __VERSION__
+    #else
+    #define GSZ_COMPILER "unknown compiler"
+    #endif
+    """
+    const char *GSZ_COMPILER
+
+DEF_RELEASE_GIL = 4096      # bytes: below, switching costs more than the work
+
+_cpu_mask = 0xffffffff      # read by every call; written by set_cpu_mask only
+
+
+def set_cpu_mask(mask):
+    """Features the hot loops may use, for tests: 0 = portable C, None = all.  Returns the mask before."""
+    global _cpu_mask
+    before = _cpu_mask
+    _cpu_mask = 0xffffffff if mask is None else int(mask) & 0xffffffff
+    return before
+
+
+def cpu_features():
+    """Bits of the features that this machine has and the core can use."""
+    return gsz_cpu_features()
+
+
+def build_info():
+    """Compiler of the core and the kernels chosen on this machine."""
+    kernels = "AVX2" if gsz_cpu_features() & _cpu_mask & 1 else "portable C"
+    return f"{(<bytes>GSZ_COMPILER).decode()}, {kernels} kernels"
+
+
+def status_text(int status):
+    return (<bytes>gsz_status_text(status)).decode()
+
+
+def selftest():
+    """Status of the core's check of this build's floating point; 0 is good."""
+    return gsz_selftest()
+
+
+def within(double x, double decoded, double eb):
+    """Whether |x - decoded| <= eb in exact arithmetic."""
+    return bool(gsz_within(x, decoded, eb))
+
+
+cdef void set_options(gsz_options *options, nthreads, max_memory, max_output):
+    gsz_options_init(options)
+    options.cpu_mask = _cpu_mask
+    options.nthreads = nthreads
+    options.max_memory = max_memory
+    options.max_output = max_output
+
+
+cdef class _Inputs:
+    """Tensors as the core takes them; holds their buffers while the core reads them."""
+    cdef gsz_input *tensors
+    cdef Py_buffer *views
+    cdef uint64_t *shapes
+    cdef size_t count, held
+    cdef uint64_t nbytes
+    cdef list items
+
+    def __cinit__(self, list items):
+        cdef size_t dims = 0, i, d
+        self.items = items
+        self.count = len(items)
+        for item in items:
+            dims += len(item[2])
+        self.tensors = <gsz_input *>calloc(self.count + 1, sizeof(gsz_input))
+        self.views = <Py_buffer *>calloc(self.count + 1, sizeof(Py_buffer))
+        self.shapes = <uint64_t *>calloc(dims + 1, sizeof(uint64_t))
+        if self.tensors == NULL or self.views == NULL or self.shapes == NULL:
+            raise MemoryError
+        dims = 0
+        for i in range(self.count):
+            name, dtype, shape, data, bound, mode, predictor = items[i]
+            t = &self.tensors[i]
+            t.name = <const char *><bytes>name
+            t.name_length = len(<bytes>name)
+            t.dtype = dtype
+            t.ndim = len(shape)
+            t.shape = self.shapes + dims
+            for extent in shape:
+                self.shapes[dims] = extent
+                dims += 1
+            t.bound = bound
+            t.mode = mode
+            t.predictor = predictor
+            if data is not None:
+                PyObject_GetBuffer(data, &self.views[i], PyBUF_C_CONTIGUOUS)
+                self.held = i + 1
+                t.data = self.views[i].buf
+                self.nbytes += self.views[i].len
+
+    def __dealloc__(self):
+        cdef size_t i
+        if self.views != NULL:
+            for i in range(self.held):
+                PyBuffer_Release(&self.views[i])    # does nothing where no buffer was taken
+        free(self.views)
+        free(self.tensors)
+        free(self.shapes)
+
+
+def encode(list items, bint named, nthreads):
+    """Message bytes of items: (name bytes, dtype code, shape, contiguous buffer, bound, mode, predictor)."""
+    cdef _Inputs inputs = _Inputs(items)
+    cdef gsz_options options
+    cdef uint8_t *data = NULL
+    cdef size_t size = 0
+    cdef int status
+    set_options(&options, nthreads, 0, 0)
+    if inputs.nbytes > DEF_RELEASE_GIL:
+        with nogil:
+            status = gsz_encode(inputs.tensors, inputs.count, named, &options, &data, &size)
+    else:
+        status = gsz_encode(inputs.tensors, inputs.count, named, &options, &data, &size)
+    if status:
+        raise_status(status)
+    try:
+        return PyBytes_FromStringAndSize(<char *>data, size)
+    finally:
+        gsz_free(&options, data)
+
+
+def compress_bound(list items, bint named):
+    """Largest message of items as encode takes them; their buffers may be None."""
+    cdef _Inputs inputs = _Inputs(items)
+    return gsz_compress_bound(inputs.tensors, inputs.count, named)
+
+
+cdef class Message:
+    """An open message: its table, and its tensors one by one.  May be read from several threads at once."""
+    cdef gsz_message *message
+    cdef const unsigned char[::1] data
+    cdef readonly Py_ssize_t nbytes
+
+    def __cinit__(self, const unsigned char[::1] data not None, nthreads=1, max_output=0):
+        cdef gsz_options options
+        set_options(&options, nthreads, 0, max_output)
+        self.data = data
+        self.nbytes = data.shape[0]
+        status = gsz_open(&data[0] if self.nbytes else NULL, self.nbytes, &options, &self.message)
+        if status:
+            raise_status(status)
+
+    def __dealloc__(self):
+        gsz_close(self.message)
+
+    def __len__(self):
+        return gsz_message_count(self.message)
+
+    @property
+    def named(self):
+        return bool(gsz_message_named(self.message))
+
+    @property
+    def version(self):
+        return gsz_message_version(self.message)
+
+    def entry(self, size_t index):
+        """(name, dtype code, shape, nbytes, compressed, codec, mode, eb, grid, predictor, coder) of a tensor."""
+        cdef gsz_info info
+        cdef unsigned i
+        status = gsz_message_info(self.message, index, &info)
+        if status:
+            raise_status(status)
+        name = info.name[:info.name_length].decode() if gsz_message_named(self.message) else None
+        shape = tuple([info.shape[i] for i in range(info.ndim)])
+        return (name, info.dtype, shape, info.nbytes, info.compressed, info.codec, info.mode, info.eb,
+                info.grid, info.predictor, info.coder)
+
+    def decode_into(self, size_t index, unsigned char[::1] out not None):
+        """Decode a tensor into a buffer of exactly its nbytes."""
+        cdef size_t size = out.shape[0]
+        cdef void *p = &out[0] if size else NULL
+        cdef int status
+        if size > DEF_RELEASE_GIL:
+            with nogil:
+                status = gsz_decode(self.message, index, p, size)
+        else:
+            status = gsz_decode(self.message, index, p, size)
+        if status:
+            raise_status(status)
+
+
+if gsz_selftest():
+    raise ImportError("gradsz: " + status_text(gsz_selftest()) + "; rebuild without fast-math and contraction")

@@ -1,0 +1,96 @@
+"""What a message says of itself, without decoding."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gradsz import _arrays, _core, _params
+from gradsz.api import message_bytes
+
+__all__ = ["MessageInfo", "TensorInfo", "info"]
+
+_CODECS = ("empty", "constant", "raw", "exact", "uniform")
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor of a message.  Sizes are bytes; `eb` is the absolute error bound, 0.0 for bit-exact ones."""
+
+    name: str | None
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+    compressed_nbytes: int
+    codec: str
+    mode: str | None
+    eb: float
+    grid: str | None
+    predictor: str | None
+    coder: str | None
+
+    @property
+    def ratio(self) -> float:
+        """Raw bytes over compressed bytes."""
+        return self.nbytes / self.compressed_nbytes
+
+
+@dataclass(frozen=True)
+class MessageInfo:
+    """A message: format version, sizes in bytes, tensors in order.  str() gives a table."""
+
+    version: int
+    named: bool
+    nbytes: int
+    raw_nbytes: int
+    tensors: list[TensorInfo] = field(repr=False)
+
+    @property
+    def ratio(self) -> float:
+        """Raw bytes over message bytes."""
+        return self.raw_nbytes / self.nbytes
+
+    def __str__(self) -> str:
+        head = (f"gradsz message, format {self.version}: {len(self.tensors):,} tensor{'s' * (len(self.tensors) != 1)}, "
+                f"{self.raw_nbytes:,} -> {self.nbytes:,} bytes, ratio {self.ratio:.2f}")
+        rows = [("name", "dtype", "shape", "bytes", "ratio", "codec", "bound", "predictor")]
+        rows += [(t.name if t.name is not None else "-", t.dtype, "x".join(map(str, t.shape)) or "scalar",
+                  f"{t.compressed_nbytes:,}", f"{t.ratio:.2f}", t.codec,
+                  f"{t.eb:.4g} ({t.mode})" if t.mode else "exact", t.predictor or "-") for t in self.tensors]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        right = {3, 4}
+        lines = ["  ".join(cell.rjust(w) if i in right else cell.ljust(w)
+                           for i, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
+        return "\n".join([head, *lines])
+
+
+def info(buf) -> MessageInfo:
+    """Read the header of a message: tensors, bounds, sizes.  Decodes nothing.
+
+    Parameters
+    ----------
+    buf : buffer
+        A whole message.  The header's checksum and all lengths are checked; those of the sections are not.
+
+    Raises
+    ------
+    CorruptError, TruncatedError, UnsupportedError, ParameterError
+
+    Examples
+    --------
+    >>> import numpy as np, gradsz
+    >>> m = gradsz.info(gradsz.compress(np.linspace(0, 1, 5000), 1e-3))
+    >>> m.tensors[0].eb, m.tensors[0].shape
+    (0.001, (5000,))
+    """
+    message = _core.Message(message_bytes(buf))
+    tensors = [_tensor(message.entry(i)) for i in range(len(message))]
+    return MessageInfo(message.version, message.named, message.nbytes, sum(t.nbytes for t in tensors), tensors)
+
+
+def _tensor(entry) -> TensorInfo:
+    name, dtype, shape, nbytes, compressed, codec, mode, eb, grid, predictor, coder = entry
+    uniform = _CODECS[codec] == "uniform"
+    return TensorInfo(name, _arrays.dtype_name(dtype), shape, nbytes, compressed, _CODECS[codec],
+                      _params.MODE_NAMES[mode] if uniform else None, eb,
+                      ("aligned",)[grid] if uniform else None,
+                      _params.PREDICTOR_NAMES[predictor] if uniform else None,
+                      ("huffman",)[coder] if uniform else None)

@@ -1,0 +1,67 @@
+"""Checks of the arguments that several calls share: what came, what is allowed, what to do."""
+from __future__ import annotations
+
+import math
+import operator
+
+from gradsz.errors import ParameterError
+
+MODES = {"abs": 0, "rel": 1, "rms": 2, "l2": 3, "psnr": 4}
+MODE_NAMES = {code: name for name, code in MODES.items()}
+PREDICTORS = {"auto": 255, "none": 0, "lorenzo1": 1, "lorenzo2": 2, "lorenzo3": 3, "lorenzo": 3}
+PREDICTOR_NAMES = {0: "none", 1: "lorenzo1", 2: "lorenzo2", 3: "lorenzo3"}
+LEVELS = ("fast",)
+
+
+def error_bound(value: object) -> float:
+    try:
+        bound = float(value)    # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ParameterError(f"error_bound must be a number, not {value!r}") from None
+    except OverflowError:
+        bound = math.inf
+    if not 0 <= bound < math.inf:
+        raise ParameterError(f"error_bound is {bound!r}; it must be finite and not negative (0 = bit-exact)")
+    return bound
+
+
+def _choice(what: str, value: object, allowed: dict[str, int]) -> int:
+    if isinstance(value, str) and value in allowed:
+        return allowed[value]
+    raise ParameterError(f"{what} is {value!r}; allowed are {', '.join(map(repr, allowed))}")
+
+
+def mode(value: object) -> int:
+    return _choice("mode", value, MODES)
+
+
+def predictor(value: object) -> int:
+    return _choice("predictor", value, PREDICTORS)
+
+
+def level(value: object) -> None:
+    if value not in LEVELS:
+        raise ParameterError(f"level is {value!r}; allowed are {', '.join(map(repr, LEVELS))}")
+
+
+def nthreads(value: object) -> int:
+    try:
+        n = operator.index(value)   # type: ignore[arg-type]
+    except TypeError:
+        raise ParameterError(f"nthreads must be an integer, not {value!r}") from None
+    if not 1 <= n <= 1024:
+        raise ParameterError(f"nthreads is {n}; it must be between 1 and 1024")
+    return n
+
+
+def max_output(value: object) -> int:
+    """Bytes for the core, where 0 means no limit."""
+    if value is None:
+        return 0
+    try:
+        n = operator.index(value)   # type: ignore[arg-type]
+    except TypeError:
+        raise ParameterError(f"max_output must be a number of bytes or None, not {value!r}") from None
+    if n < 1:
+        raise ParameterError(f"max_output is {n}; it must be at least 1 byte (None = no limit)")
+    return min(n, 2**63)

@@ -1,0 +1,154 @@
+"""How far a decoded array is from the original.  Written in numpy, apart from the core: it checks the core."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from gradsz import _arrays, _params
+from gradsz.errors import ParameterError
+
+__all__ = ["VerifyResult", "verify"]
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """Errors of a decoded array over the finite values of the original, in its units.
+
+    `mean_error` is signed: averaging over clients or rounds adds it up.  `violations` counts values beyond `eb`,
+    and non-finite ones that did not come back bit for bit.  bool() is `ok`.
+    """
+
+    elements: int
+    max_error: float
+    mean_error: float
+    mean_abs_error: float
+    rms_error: float
+    mse: float
+    psnr: float
+    nrmse: float
+    eb: float | None
+    violations: int
+
+    @property
+    def ok(self) -> bool:
+        return self.violations == 0
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        bound = "no bound given" if self.eb is None else f"{self.eb:.6g}"
+        lines = [("elements", f"{self.elements:,}"), ("error bound", bound), ("violations", f"{self.violations:,}"),
+                 ("max error", f"{self.max_error:.6g}"), ("mean error", f"{self.mean_error:.6g}"),
+                 ("mean |error|", f"{self.mean_abs_error:.6g}"), ("rms error", f"{self.rms_error:.6g}"),
+                 ("PSNR", f"{self.psnr:.4g} dB"), ("NRMSE", f"{self.nrmse:.6g}")]
+        return "\n".join(f"{name:<13}{value}" for name, value in lines)
+
+
+def verify(a, b, error_bound=None, mode="abs") -> VerifyResult:
+    """Compare a decoded array with its original.
+
+    Parameters
+    ----------
+    a, b : array_like
+        Original and decoded: the same shape and dtype.
+    error_bound : float, optional
+        Count values beyond it.  The test is exact: no rounding can hide or invent a violation.
+    mode : {"abs", "rel", "rms", "l2", "psnr"}
+        As in `compress`; "l2" and "psnr" count one violation if the whole array misses its target.
+
+    Returns
+    -------
+    VerifyResult
+
+    Raises
+    ------
+    ParameterError, UnsupportedDtypeError
+
+    Examples
+    --------
+    >>> import numpy as np, gradsz
+    >>> a = np.random.default_rng(0).normal(size=10000)
+    >>> bool(gradsz.verify(a, gradsz.decompress(gradsz.compress(a, 1e-2)), 1e-2))
+    True
+    """
+    a, b = _arrays.as_array(a), _arrays.as_array(b)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        raise ParameterError(f"the arrays differ: {a.dtype} of shape {a.shape}, {b.dtype} of shape {b.shape}")
+    code = _arrays.code_of(a.dtype)
+    _params.mode(mode)
+    bound = None if error_bound is None else _params.error_bound(error_bound)
+    if code not in _arrays.FLOATING:
+        return _integers(a, b, bound)
+    changed = int((_arrays.flat_bytes(a).reshape(-1, a.itemsize) != _arrays.flat_bytes(b).reshape(-1, a.itemsize)).any(1).sum())
+    x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
+    finite = np.isfinite(x)
+    specials = int((_arrays.flat_bytes(a).reshape(-1, a.itemsize)[~finite]
+                    != _arrays.flat_bytes(b).reshape(-1, a.itemsize)[~finite]).any(1).sum())
+    x, y = x[finite], y[finite]
+    stats = _statistics(x, y)
+    if bound is None:
+        return VerifyResult(a.size, **stats, eb=None, violations=specials)
+    if bound == 0:
+        return VerifyResult(a.size, **stats, eb=0.0, violations=changed)
+    if mode in ("l2", "psnr"):
+        return VerifyResult(a.size, **stats, eb=None, violations=specials + _misses_target(x, y, bound, mode))
+    eb = resolved_bound(x, bound, mode)
+    return VerifyResult(a.size, **stats, eb=eb, violations=specials + _beyond(x, y, eb))
+
+
+def resolved_bound(x: np.ndarray, bound: float, mode: str) -> float:
+    """Absolute bound of finite float64 values."""
+    if mode == "abs" or x.size == 0:
+        return bound
+    with np.errstate(over="ignore"):
+        if mode == "rel":
+            return min(bound * min(float(x.max() - x.min()), np.finfo(np.float64).max), np.finfo(np.float64).max)
+        scale = float(np.abs(x).max()) or 1.0
+        return min(bound * scale * math.sqrt(float(np.mean((x / scale) ** 2))), np.finfo(np.float64).max)
+
+
+def _beyond(x: np.ndarray, y: np.ndarray, eb: float) -> int:
+    """Values with |x - y| > eb, exactly: float64 differences decide all but those next to eb."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        d = np.abs(x - y)
+        sure = d < eb * (1 - 1e-15)
+    exact = Fraction(eb)
+    return sum(1 for i in np.flatnonzero(~sure)
+               if not math.isfinite(y[i]) or abs(Fraction(float(x[i])) - Fraction(float(y[i]))) > exact)
+
+
+def _statistics(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    if x.size == 0:
+        return dict(max_error=0.0, mean_error=0.0, mean_abs_error=0.0, rms_error=0.0, mse=0.0, psnr=math.inf, nrmse=0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        e = y - x
+        scale = float(np.abs(e).max())
+        if not math.isfinite(scale):
+            return dict(max_error=math.inf, mean_error=math.nan, mean_abs_error=math.inf, rms_error=math.inf,
+                        mse=math.inf, psnr=-math.inf, nrmse=math.inf)
+        rms = scale * math.sqrt(float(np.mean((e / scale) ** 2))) if scale else 0.0
+        width = float(x.max() - x.min())
+        nrmse = rms / width if width else (0.0 if rms == 0 else math.inf)
+        return dict(max_error=scale, mean_error=float(np.mean(e)), mean_abs_error=float(np.mean(np.abs(e))),
+                    rms_error=rms, mse=rms * rms, psnr=-20 * math.log10(nrmse) if nrmse else math.inf, nrmse=nrmse)
+
+
+def _misses_target(x: np.ndarray, y: np.ndarray, bound: float, mode: str) -> int:
+    scale = float(np.abs(x).max()) if x.size else 0.0
+    if scale == 0:
+        return int(bool(np.any(y != 0)))
+    error = float(np.sum(((y - x) / scale) ** 2))
+    if mode == "l2":
+        return int(error > bound * bound * float(np.sum((x / scale) ** 2)))
+    width = float(x.max() / scale - x.min() / scale)
+    return int(error > 10 ** (-bound / 10) * width * width * x.size)
+
+
+def _integers(a: np.ndarray, b: np.ndarray, bound: float | None) -> VerifyResult:
+    wrong = int(np.count_nonzero(a != b))
+    stats = _statistics(a.astype(np.float64).ravel(), b.astype(np.float64).ravel())
+    return VerifyResult(a.size, **stats, eb=bound, violations=wrong)

@@ -1,0 +1,167 @@
+"""One array to bytes and back."""
+from __future__ import annotations
+
+import numpy as np
+
+from gradsz import _arrays, _core, _params
+from gradsz.errors import LimitError, ParameterError
+
+__all__ = ["compress", "decompress", "compress_bound"]
+
+
+def compress(a, error_bound, *, mode="abs", level="fast", predictor="auto", nthreads=1) -> bytes:
+    """Compress an array so that every finite value comes back within an error bound.
+
+    Parameters
+    ----------
+    a : array_like or buffer
+        float16, bfloat16 (ml_dtypes), float32 or float64: within the bound.  Integers and bools: bit for
+        bit.  Any shape up to 32 dimensions, any strides and byte order; never written to.
+    error_bound : float
+        Finite and >= 0, in the units of `mode`.  0 = bit-exact.
+    mode : {"abs", "rel", "rms", "l2", "psnr"}
+        What the bound means; each resolves to one absolute bound `eb` that the message carries:
+
+        - ``abs``: ``|x - x'| <= error_bound``
+        - ``rel``: ``eb = error_bound * (max - min)`` of the finite values (as in SZ and FedSZ)
+        - ``rms``: ``eb = error_bound * sqrt(mean(x**2))`` of the finite values
+        - ``l2``: the largest eb found with ``||x - x'|| <= error_bound * ||x||``, measured on the data
+        - ``psnr``: the largest eb found with a PSNR of at least `error_bound` dB, peak = value range
+    level : {"fast"}
+        How much work to spend.
+    predictor : {"auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3"}
+        Integer Lorenzo prediction along up to 3 axes, for smooth data; "auto" looks at a sample.
+    nthreads : int
+        Threads for large arrays.  The bytes do not depend on it.
+
+    Returns
+    -------
+    bytes
+        A message of one unnamed tensor (docs/format.md), at most ``compress_bound(a)`` long.
+
+    Raises
+    ------
+    ParameterError, UnsupportedDtypeError, LimitError
+
+    Notes
+    -----
+    NaN and infinities come back bit for bit.  -0.0 may come back as 0.0, except in bit-exact mode.
+
+    Examples
+    --------
+    >>> import numpy as np, gradsz
+    >>> a = np.linspace(0, 1, 1000, dtype=np.float32)
+    >>> b = gradsz.decompress(gradsz.compress(a, 1e-3))
+    >>> bool(np.abs(a - b).max() <= 1e-3)
+    True
+    """
+    array = _arrays.as_array(a)
+    _params.level(level)
+    item = (b"", _arrays.code_of(array.dtype), array.shape, _arrays.flat_bytes(array),
+            _params.error_bound(error_bound), _params.mode(mode), _params.predictor(predictor))
+    return _core.encode([item], False, _params.nthreads(nthreads))
+
+
+def decompress(buf, *, out=None, nthreads=1, max_output=None) -> np.ndarray:
+    """Decompress a message of one tensor.
+
+    Parameters
+    ----------
+    buf : buffer
+        What `compress` returned (or `compress_tensors` of one tensor).
+    out : ndarray, optional
+        Decode into this array: the message's dtype and shape, C-contiguous, writeable, not overlapping `buf`.
+        After an error its contents are undefined.
+    nthreads : int
+        Threads for large arrays.
+    max_output : int, optional
+        Refuse messages that would decode to more bytes than this, before anything is allocated.
+        Always give it for messages from strangers.
+
+    Returns
+    -------
+    ndarray
+        C-contiguous, native byte order; `out` if that was given.
+
+    Raises
+    ------
+    CorruptError, TruncatedError
+        Not a message, damaged, or cut off.  Checksums are checked before any value is returned.
+    UnsupportedError
+        Written by a newer version.
+    LimitError
+        Larger than `max_output` or than memory.
+    ParameterError
+        `out` does not fit, or the message holds several tensors.
+
+    Examples
+    --------
+    >>> import numpy as np, gradsz
+    >>> gradsz.decompress(gradsz.compress(np.arange(3), 0))
+    array([0, 1, 2])
+    """
+    data = message_bytes(buf)
+    message = _core.Message(data, _params.nthreads(nthreads), _params.max_output(max_output))
+    if len(message) != 1:
+        raise ParameterError(f"the message holds {len(message)} tensors; use decompress_tensors")
+    code, shape = message.entry(0)[1:3]
+    if out is None:
+        out = _arrays.empty(shape, code)
+    else:
+        _check_out(out, code, shape, data)
+    message.decode_into(0, out.reshape(-1).view(np.uint8))
+    return out
+
+
+def compress_bound(a, dtype=None) -> int:
+    """Largest number of bytes that `compress` can return for an array, or for a shape and a dtype.
+
+    Parameters
+    ----------
+    a : array_like, or a shape (an int or a tuple of ints) when `dtype` is given
+    dtype : dtype_like, optional
+
+    Examples
+    --------
+    >>> import gradsz
+    >>> gradsz.compress_bound((100, 10), "float32") <= 100 * 10 * 4 + 256
+    True
+    """
+    if dtype is None:
+        array = _arrays.as_array(a)
+        shape, code = array.shape, _arrays.code_of(array.dtype)
+    else:
+        shape = (a,) if isinstance(a, (int, np.integer)) else tuple(a)
+        code = _arrays.code_of(np.dtype(dtype))
+        if len(shape) > _arrays.MAX_DIMS or any(not 0 <= int(n) < 2**62 for n in shape):
+            raise ParameterError(f"shape is {shape}; at most 32 dimensions of 0 to 2**62 - 1 elements are allowed")
+    bound = _core.compress_bound([(b"", code, shape, None, 0.0, 0, 0)], False)
+    if bound == 0:
+        raise LimitError(f"an array of shape {shape} is larger than a message can hold")
+    return bound
+
+
+def message_bytes(buf):
+    """A message as contiguous bytes; ParameterError for what is no buffer."""
+    if isinstance(buf, bytes):
+        return buf
+    try:
+        view = memoryview(buf)
+    except TypeError:
+        raise ParameterError(f"a message must be bytes or another buffer, not {type(buf).__name__}") from None
+    if not view.contiguous:
+        raise ParameterError("a message must be a contiguous buffer; this one has gaps: make a copy first")
+    return view.cast("B") if view.nbytes else b""
+
+
+def _check_out(out, code: int, shape: tuple[int, ...], data) -> None:
+    if not isinstance(out, np.ndarray):
+        raise ParameterError(f"out must be a numpy array, not {type(out).__name__}")
+    dtype = _arrays.dtype_of(code)
+    if out.dtype != dtype or not out.dtype.isnative or out.shape != shape:
+        raise ParameterError(f"out is {out.dtype} of shape {out.shape}; the message holds {dtype} of shape {shape}")
+    if not out.flags.c_contiguous or not out.flags.writeable:
+        raise ParameterError("out must be C-contiguous and writeable; "
+                             f"this one has c_contiguous={out.flags.c_contiguous}, writeable={out.flags.writeable}")
+    if np.shares_memory(out, np.frombuffer(data, np.uint8)):
+        raise ParameterError("out overlaps the message it is decoded from; give memory of its own")

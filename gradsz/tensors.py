@@ -1,0 +1,116 @@
+"""Named tensors to one message and back."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gradsz import _arrays, _core, _params
+from gradsz.api import message_bytes
+from gradsz.errors import ParameterError
+
+__all__ = ["compress_tensors", "decompress_tensors"]
+
+LOSSY_ABOVE = 1024      # elements: smaller tensors stay bit-exact, as in FedSZ (arXiv 2312.13461)
+
+
+def default_lossy(name: str, array: np.ndarray) -> bool:
+    """Which tensors lose: floating and more than 1,024 elements."""
+    return array.size > LOSSY_ABOVE and _arrays.code_of(array.dtype) in _arrays.FLOATING
+
+
+def compress_tensors(mapping, error_bound, *, mode="rel", level="fast", lossy=None, nthreads=1) -> bytes:
+    """Compress named tensors, such as a model update, to one message.
+
+    Parameters
+    ----------
+    mapping : mapping of str to array_like
+        Names (UTF-8, at most 1,023 bytes) and tensors; names, dtypes, shapes and order travel.
+    error_bound, mode, level, nthreads
+        As in `compress`; every lossy tensor resolves the bound on its own values.
+    lossy : callable(name, array) -> bool, optional
+        Which tensors may lose.  By default floating ones of more than 1,024 elements; the rest is bit-exact.
+        Integers and bools always are.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    ParameterError, UnsupportedDtypeError, LimitError
+
+    Examples
+    --------
+    >>> import numpy as np, gradsz
+    >>> update = {"w": np.random.default_rng(0).normal(size=(64, 64)).astype("float32"), "steps": np.int64(7)}
+    >>> message = gradsz.compress_tensors(update, 1e-2)
+    >>> list(gradsz.decompress_tensors(message))
+    ['w', 'steps']
+    """
+    if not isinstance(mapping, Mapping):
+        raise ParameterError(f"compress_tensors takes a mapping of names to arrays, not {type(mapping).__name__}")
+    _params.level(level)
+    bound, code = _params.error_bound(error_bound), _params.mode(mode)
+    choose = default_lossy if lossy is None else lossy
+    items = []
+    for name, value in mapping.items():
+        array = _arrays.as_array(value)
+        items.append((_encoded_name(name), _arrays.code_of(array.dtype), array.shape, _arrays.flat_bytes(array),
+                      bound if choose(name, array) else 0.0, code, _params.PREDICTORS["auto"]))
+    return _core.encode(items, True, _params.nthreads(nthreads))
+
+
+def decompress_tensors(buf, *, names=None, nthreads=1, max_output=None) -> dict[str, np.ndarray]:
+    """Decompress a message of named tensors.
+
+    Parameters
+    ----------
+    buf : buffer
+        What `compress_tensors` returned.  A message of one unnamed array gives the name "".
+    names : iterable of str, optional
+        Decode these only.  Each must be in the message.
+    nthreads, max_output
+        As in `decompress`; `max_output` bounds the sum of all tensors of the message.
+
+    Returns
+    -------
+    dict
+        In the order of the message.
+
+    Raises
+    ------
+    CorruptError, TruncatedError, UnsupportedError, LimitError, ParameterError
+    """
+    message = _core.Message(message_bytes(buf), _params.nthreads(nthreads), _params.max_output(max_output))
+    wanted = None if names is None else _wanted(names)
+    result = {}
+    for i in range(len(message)):
+        name, code, shape = message.entry(i)[:3]
+        name = name or ""
+        if wanted is not None and name not in wanted:
+            continue
+        out = _arrays.empty(shape, code)
+        message.decode_into(i, out.reshape(-1).view(np.uint8))
+        result[name] = out
+    if wanted is not None and (missing := wanted - result.keys()):
+        raise ParameterError(f"the message has no tensor named {', '.join(map(repr, sorted(missing)))}")
+    return result
+
+
+def _wanted(names) -> set[str]:
+    if isinstance(names, (str, bytes)):
+        raise ParameterError(f"names must be an iterable of names, not the single name {names!r}: write [{names!r}]")
+    return set(names)
+
+
+def _encoded_name(name: object) -> bytes:
+    if not isinstance(name, str):
+        raise ParameterError(f"tensor names must be str, not {type(name).__name__} ({name!r})")
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        raise ParameterError(f"the tensor name {name!r} has no UTF-8 form (a lone surrogate)") from None
+    if len(encoded) > 1023:
+        raise ParameterError(f"a tensor name has {len(encoded)} bytes of UTF-8, at most 1,023 are allowed: {name[:40]!r}...")
+    return encoded

@@ -1,0 +1,80 @@
+/* Bit cursors, least significant bit first (format.md 1.3).
+ *
+ * gsz_bitreader is the checked one: reads past the end give zero bits and are remembered, and
+ * gsz_bits_end tells whether everything was used, nothing more, and the filler bits were zero.
+ * The fast loops of symbols_tmpl.h refill by gsz_load_le64 under their own guard. */
+#ifndef GSZ_BITS_H
+#define GSZ_BITS_H
+
+#include "bytes.h"
+
+typedef struct {
+    const uint8_t *p, *end;
+    uint64_t bits;      /* unread bits, lowest first; zero above count */
+    unsigned count;     /* valid bits in `bits`, and bits beyond the end once it is passed */
+    uint64_t overrun;   /* bits read that were never there */
+} gsz_bitreader;
+
+GSZ_INLINE void gsz_bits_init(gsz_bitreader *b, const uint8_t *p, const uint8_t *end) {
+    b->p = p;
+    b->end = end;
+    b->bits = 0;
+    b->count = 0;
+    b->overrun = 0;
+}
+
+/* At least 32 bits to look at, zeros beyond the end. */
+GSZ_INLINE void gsz_bits_refill(gsz_bitreader *b) {
+    while (b->count <= 56 && b->p != b->end) {
+        b->bits |= (uint64_t)*b->p++ << b->count;
+        b->count += 8;
+    }
+}
+
+GSZ_INLINE uint32_t gsz_bits_peek(const gsz_bitreader *b, unsigned n) { /* n <= 32, after a refill */
+    return (uint32_t)(b->bits & (((uint64_t)1 << n) - 1));
+}
+
+GSZ_INLINE void gsz_bits_skip(gsz_bitreader *b, unsigned n) {
+    if (n > b->count) {
+        b->overrun += n - b->count;
+        n = b->count;
+    }
+    b->bits = n < 64 ? b->bits >> n : 0;
+    b->count -= n;
+}
+
+GSZ_INLINE uint32_t gsz_bits_get(gsz_bitreader *b, unsigned n) { /* n <= 32 */
+    gsz_bits_refill(b);
+    uint32_t v = gsz_bits_peek(b, n);
+    gsz_bits_skip(b, n);
+    return v;
+}
+
+/* 1 when reading stopped in the last byte, with zero bits left over, and never beyond it. */
+GSZ_INLINE int gsz_bits_end(gsz_bitreader *b) {
+    gsz_bits_refill(b);
+    return b->overrun == 0 && b->p == b->end && b->count < 8 && b->bits == 0;
+}
+
+/* Writer into memory that the caller has sized. */
+typedef struct { uint8_t *p; uint64_t bits; unsigned count; } gsz_bitwriter;
+
+GSZ_INLINE void gsz_bits_put(gsz_bitwriter *b, uint64_t v, unsigned n) { /* n <= 56, v < 2^n */
+    b->bits |= v << b->count;
+    b->count += n;
+    gsz_store_le64(b->p, b->bits);
+    b->p += b->count >> 3;
+    b->bits >>= b->count & ~7u;     /* at most 56: count was below 8 and n is at most 56 */
+    b->count &= 7;
+}
+
+/* Last partial byte, filled with zeros; returns the end. */
+GSZ_INLINE uint8_t *gsz_bits_flush(gsz_bitwriter *b) {
+    if (b->count) *b->p++ = (uint8_t)b->bits;
+    b->bits = 0;
+    b->count = 0;
+    return b->p;
+}
+
+#endif

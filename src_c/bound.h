@@ -1,0 +1,16 @@
+/* The error bound: is a decoded value within it, and which absolute bound does a mode mean. */
+#ifndef GSZ_BOUND_H
+#define GSZ_BOUND_H
+
+#include "kernels.h"
+
+/* Step of the quantiser for an absolute bound: the largest value of the working type not above 2 eb
+ * (format.md 5.1).  0 when there is none: then only bit-exact coding keeps the bound. */
+double gsz_step(int dtype, double eb);
+
+/* Absolute bound of a tensor.  0 = code bit-exactly (bound 0, zero range, no finite value, ...).
+ * k is scratch for GSZ_CHUNK integers, used by the modes that are measured on the data. */
+int gsz_resolve_bound(const gsz_kernels *kernels, int dtype, const void *x, size_t n,
+                      int mode, double bound, int32_t *k, double *eb);
+
+#endif

@@ -1,0 +1,175 @@
+/* gradsz: error-bounded compression of gradients, model updates and numeric arrays.
+ *
+ * The only public header.  A message holds tensors; each tensor is coded so that every finite value x
+ * comes back as x' with |x - x'| <= eb in exact arithmetic, or bit for bit (bound 0, integers, bools).
+ * The bytes are defined by docs/format.md.
+ *
+ * Threads: there is no writable global state.  A gsz_message may be read from several threads at once
+ * with gsz_decode; everything else belongs to one call.
+ *
+ * Every function that returns int returns a gsz_status: 0, or a positive code that never changes meaning.
+ */
+#ifndef GRADSZ_H
+#define GRADSZ_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GSZ_MAX_DIMS 32
+
+typedef enum {
+    GSZ_OK = 0,
+    /* not ours, or newer than this library */
+    GSZ_E_MAGIC = 10,          /* does not begin with a gradsz magic number */
+    GSZ_E_VERSION = 11,        /* a format version this library does not know */
+    GSZ_E_RESERVED = 12,       /* a reserved value: damage, or a newer writer */
+    /* the bytes stop too early */
+    GSZ_E_TRUNCATED = 20,
+    /* the bytes are wrong */
+    GSZ_E_HEADER_CHECKSUM = 30,
+    GSZ_E_SECTION_CHECKSUM = 31,
+    GSZ_E_HEADER = 32,         /* a malformed header field */
+    GSZ_E_TABLE = 33,          /* a Huffman table that is not a complete prefix code */
+    GSZ_E_STREAM = 34,         /* coded symbols that do not end where they must */
+    GSZ_E_SECTION = 35,        /* a malformed section field */
+    GSZ_E_TRAILING = 36,       /* bytes after the end of the message */
+    /* the caller's mistake */
+    GSZ_E_PARAMETER = 50,
+    GSZ_E_DTYPE = 51,
+    GSZ_E_OUTPUT_SIZE = 52,
+    /* a limit */
+    GSZ_E_MEMORY = 60,         /* allocator failed or the memory budget is spent */
+    GSZ_E_OUTPUT_LIMIT = 61,   /* decoded size above max_output */
+    GSZ_E_TOO_LARGE = 62,      /* a size above what the format or this platform can address */
+    /* this build computes floats differently (contraction, rounding mode) */
+    GSZ_E_SELFTEST = 80
+} gsz_status;
+
+/* Short English text of a status; the family decides how bindings report it. */
+const char *gsz_status_text(int status);
+
+typedef enum {
+    GSZ_FLOAT16 = 0, GSZ_BFLOAT16 = 1, GSZ_FLOAT32 = 2, GSZ_FLOAT64 = 3,
+    GSZ_INT8 = 8, GSZ_INT16 = 9, GSZ_INT32 = 10, GSZ_INT64 = 11,
+    GSZ_UINT8 = 12, GSZ_UINT16 = 13, GSZ_UINT32 = 14, GSZ_UINT64 = 15,
+    GSZ_BOOL = 16
+} gsz_dtype;
+
+/* Bytes an element, 0 for an unknown dtype. */
+size_t gsz_itemsize(int dtype);
+
+/* How the error bound is meant; each resolves to one absolute bound, stored in the message. */
+typedef enum {
+    GSZ_ABS = 0,   /* eb = bound */
+    GSZ_REL = 1,   /* eb = bound * (max - min) of the finite values */
+    GSZ_RMS = 2,   /* eb = bound * root mean square of the finite values */
+    GSZ_L2 = 3,    /* largest eb found with ||x - x'|| <= bound * ||x||, measured on the data */
+    GSZ_PSNR = 4   /* largest eb found with PSNR >= bound (dB, peak = range), measured on the data */
+} gsz_mode;
+
+typedef enum {
+    GSZ_PREDICT_NONE = 0, GSZ_PREDICT_LORENZO1 = 1, GSZ_PREDICT_LORENZO2 = 2, GSZ_PREDICT_LORENZO3 = 3,
+    GSZ_PREDICT_AUTO = 255
+} gsz_predictor;
+
+typedef enum {
+    GSZ_CODEC_EMPTY = 0,     /* no elements */
+    GSZ_CODEC_CONSTANT = 1,  /* all elements have the same bits */
+    GSZ_CODEC_RAW = 2,       /* stored */
+    GSZ_CODEC_EXACT = 3,     /* bit-exact: byte planes, entropy coded */
+    GSZ_CODEC_UNIFORM = 4    /* uniform quantiser with an absolute error bound */
+} gsz_codec;
+
+typedef enum { GSZ_GRID_ALIGNED = 0 } gsz_grid;
+typedef enum { GSZ_CODER_HUFFMAN = 0 } gsz_coder;
+
+/* CPU features that hot loops may use; every mask gives the same bytes. */
+#define GSZ_CPU_AVX2 1u
+#define GSZ_CPU_SSE42 2u
+#define GSZ_CPU_ALL 0xffffffffu
+unsigned gsz_cpu_features(void);
+
+typedef struct {
+    void *(*allocate)(void *opaque, size_t size);
+    void (*release)(void *opaque, void *pointer);
+    void *opaque;
+} gsz_allocator;
+
+/* Options of a call.  Start from gsz_options_init. */
+typedef struct {
+    unsigned cpu_mask;          /* features allowed; GSZ_CPU_ALL by default, 0 = portable C */
+    unsigned nthreads;          /* 1 by default */
+    uint64_t max_memory;        /* bytes the call may hold at once, its result included; 0 = no limit */
+    uint64_t max_output;        /* decoded bytes allowed by gsz_open; 0 = no limit */
+    const gsz_allocator *allocator; /* NULL = malloc and free */
+} gsz_options;
+
+void gsz_options_init(gsz_options *options);
+
+/* One tensor to encode: C order, native byte order, no padding between elements. */
+typedef struct {
+    const char *name;           /* UTF-8, not terminated; ignored in an unnamed message */
+    size_t name_length;         /* at most 1,023 bytes */
+    int dtype;                  /* gsz_dtype */
+    unsigned ndim;              /* at most 32 */
+    const uint64_t *shape;
+    const void *data;           /* may be NULL when there are no elements */
+    double bound;               /* >= 0 and finite; 0 = bit-exact; ignored for integers and bools */
+    int mode;                   /* gsz_mode */
+    int predictor;              /* gsz_predictor */
+} gsz_input;
+
+/* Largest size of a message holding these tensors (data may be NULL), 0 if not representable. */
+uint64_t gsz_compress_bound(const gsz_input *tensors, size_t count, int named);
+
+/* Encode a message.  named = 0: exactly one tensor, no name.  *data comes from the allocator of the
+ * options and goes back through gsz_free with the same options. */
+int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_options *options,
+               uint8_t **data, size_t *size);
+void gsz_free(const gsz_options *options, void *data);
+
+/* What the table of a message says of one tensor.  Pointers live as long as the message. */
+typedef struct {
+    const char *name;
+    size_t name_length;
+    int dtype;
+    unsigned ndim;
+    const uint64_t *shape;
+    uint64_t elements;
+    uint64_t nbytes;            /* decoded */
+    uint64_t compressed;        /* bytes of its section and of its table entry */
+    int codec;                  /* gsz_codec */
+    int mode, grid, predictor, coder;   /* meaningful for GSZ_CODEC_UNIFORM */
+    double eb;                  /* absolute bound; 0 for the bit-exact codecs */
+} gsz_info;
+
+typedef struct gsz_message gsz_message;
+
+/* Open a message: checks the header and that the sections fill the rest exactly.  The bytes are not
+ * copied and must outlive the message. */
+int gsz_open(const void *data, size_t size, const gsz_options *options, gsz_message **message);
+void gsz_close(gsz_message *message);
+size_t gsz_message_count(const gsz_message *message);
+int gsz_message_named(const gsz_message *message);
+unsigned gsz_message_version(const gsz_message *message);
+int gsz_message_info(const gsz_message *message, size_t index, gsz_info *info);
+
+/* Decode one tensor into out (C order, native byte order); size must be its nbytes exactly.
+ * The section's checksum is checked before anything is decoded.  On an error, out holds nothing useful. */
+int gsz_decode(const gsz_message *message, size_t index, void *out, size_t size);
+
+/* 0 when this build and the current CPU settings compute floats as the format needs. */
+int gsz_selftest(void);
+
+/* The error that a decode of x' for x makes, against eb, in exact arithmetic: 1 within, 0 not. */
+int gsz_within(double x, double decoded, double eb);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,72 @@
+/* Table of the hot loops.  The portable C twins define the result; others are bit-equal.
+ * One text (kernels_tmpl.h, symbols_tmpl.h) is compiled for each feature set. */
+#ifndef GSZ_KERNELS_H
+#define GSZ_KERNELS_H
+
+#include "common.h"
+
+#define GSZ_ESCAPE INT32_MIN        /* in an array of integers: stored exactly elsewhere */
+#define GSZ_ESCAPE16 INT16_MIN
+#define GSZ_FLOAT_TYPES 4           /* GSZ_FLOAT16 .. GSZ_FLOAT64 */
+
+/* Largest |k|: floats hold it exactly, and sums of eight residuals stay inside int32. */
+#define GSZ_MAX_K_FLOAT ((int32_t)1 << 22)
+#define GSZ_MAX_K_DOUBLE ((int32_t)1 << 27)
+
+typedef struct {
+    double step;    /* of the working type: float for 16 and 32 bit types, double for float64 */
+    double eb;
+} gsz_grid_params;
+
+/* Finite values of an array. */
+typedef struct { double min, max; size_t finite; } gsz_range;
+
+/* One symbol stream of symbols.c: see symbols_tmpl.h. */
+struct gsz_symbol_decoder;
+
+typedef struct gsz_kernels {
+    unsigned mask;
+
+    /* k[i] = number of steps nearest to x[i] where the decoder's value passes a sufficient test of the
+     * bound, GSZ_ESCAPE where that is not certain.  Returns how many are not certain. */
+    size_t (*quantise[GSZ_FLOAT_TYPES])(const void *x, size_t n, const gsz_grid_params *g, int32_t *k);
+
+    /* y[i] = value of k[i] steps; for escapes anything. */
+    void (*dequantise16[GSZ_FLOAT_TYPES])(const int16_t *k, size_t n, double step, void *y);
+    void (*dequantise32[GSZ_FLOAT_TYPES])(const int32_t *k, size_t n, double step, void *y);
+
+    /* Range of the finite values, joined to *range. */
+    void (*range[GSZ_FLOAT_TYPES])(const void *x, size_t n, gsz_range *range);
+
+    /* Sum of (x * scale)^2 over the finite values, in a fixed order. */
+    double (*sum_squares[GSZ_FLOAT_TYPES])(const void *x, size_t n, double scale);
+
+    /* Sum of ((x - value of k) * scale)^2 over what is no escape, in the same order. */
+    double (*sum_errors[GSZ_FLOAT_TYPES])(const void *x, const int32_t *k, size_t n, double step, double scale);
+
+    /* Positions of non-zero integers; *largest has every bit that some |v| has (as v ^ v >> 31, no escapes). */
+    size_t (*nonzero)(const int32_t *v, size_t n, uint32_t *positions, uint32_t *largest);
+
+    /* Positions of escapes in k; returns how many. */
+    size_t (*find_escapes16)(const int16_t *k, size_t n, uint32_t *positions);
+    size_t (*find_escapes32)(const int32_t *k, size_t n, uint32_t *positions);
+
+    /* As many symbols as can be decoded without a check each; see symbols_tmpl.h. */
+    void (*decode_narrow)(struct gsz_symbol_decoder *d);
+    void (*decode_wide)(struct gsz_symbol_decoder *d);
+
+    uint32_t (*crc32c)(uint32_t crc, const uint8_t *p, size_t n);
+} gsz_kernels;
+
+/* The best table for a feature mask (already limited to what the machine has). */
+const gsz_kernels *gsz_kernels_for(unsigned mask);
+
+extern const gsz_kernels gsz_kernels_portable;
+extern const gsz_kernels gsz_kernels_avx2;
+
+/* One value, for the careful path and the tests: what the decoder makes of k, and x as a double. */
+double gsz_decoded_value(int dtype, int32_t k, double step);
+double gsz_value_at(int dtype, const void *x, size_t i);
+int32_t gsz_max_k(int dtype);
+
+#endif

@@ -1,0 +1,122 @@
+/* Everything of one kernel table.  No include guard: kernels.c and x86/kernels_avx2.c include it, each
+ * after defining SUFFIX (the ending of the names) and HALF_HARDWARE (F16C conversions at hand). */
+
+#include "bytes.h"
+#include "fp.h"
+#include "kernels.h"
+#include "symbols.h"
+
+#define PASTE_(a, b, c) a##_##b##_##c
+#define PASTE(a, b, c) PASTE_(a, b, c)
+#define DOUBLE_HUGEST 0x1.fffffffffffffp1023
+
+#if HALF_HARDWARE
+#define HALF_LOAD(v) _cvtsh_ss(v)
+#define HALF_STORE(w) ((uint16_t)_cvtss_sh((w), 0))
+#else
+#define HALF_LOAD(v) gsz_float_of_half(v)
+#define HALF_STORE(w) gsz_half_of_float(w)
+#endif
+
+/* float working type: float16, bfloat16, float32 */
+#define W float
+#define MAGIC 0x1.8p23f
+#define MAX_K GSZ_MAX_K_FLOAT
+#define HUGEST 0x1.fffffep127f
+#define ABS(v) gsz_float_of_bits(gsz_bits_of_float(v) & 0x7fffffffu)
+#define BOUND(eb) gsz_float_not_above(eb)
+
+#define T uint16_t
+#define NAME(f) PASTE(f, half, SUFFIX)
+#define LOAD(v) HALF_LOAD(v)
+#define STORE(w) HALF_STORE(w)
+#include "kernels_tmpl.h"
+#undef NAME
+#undef LOAD
+#undef STORE
+#define NAME(f) PASTE(f, bfloat, SUFFIX)
+#define LOAD(v) gsz_float_of_bfloat(v)
+#define STORE(w) gsz_bfloat_of_float(w)
+#include "kernels_tmpl.h"
+#undef NAME
+#undef LOAD
+#undef STORE
+#undef T
+#define T float
+#define NAME(f) PASTE(f, float, SUFFIX)
+#define LOAD(v) (v)
+#define STORE(w) (w)
+#include "kernels_tmpl.h"
+#undef NAME
+#undef T
+#undef W
+#undef MAGIC
+#undef MAX_K
+#undef HUGEST
+#undef ABS
+#undef BOUND
+
+/* double working type: float64 */
+#define T double
+#define W double
+#define MAGIC 0x1.8p52
+#define MAX_K GSZ_MAX_K_DOUBLE
+#define HUGEST DOUBLE_HUGEST
+#define ABS(v) gsz_abs_double(v)
+#define BOUND(eb) (eb)
+#define NAME(f) PASTE(f, double, SUFFIX)
+#include "kernels_tmpl.h"
+#undef NAME
+
+#define NAME(f) PASTE(f, int, SUFFIX)
+
+static size_t NAME(nonzero)(const int32_t *v, size_t n, uint32_t *positions, uint32_t *largest) {
+    size_t count = 0;
+    uint32_t all = 0;
+    for (size_t i = 0; i < n; i++) {
+        positions[count] = (uint32_t)i;
+        count += v[i] != 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint32_t m = (uint32_t)(v[i] ^ (v[i] >> 31));
+        all |= v[i] == GSZ_ESCAPE ? 0u : m;
+    }
+    *largest = all;
+    return count;
+}
+
+static size_t NAME(find_escapes16)(const int16_t *k, size_t n, uint32_t *positions) {
+    size_t count = 0, i = 0;
+    for (; i + 16 <= n; i += 16) {
+        int any = 0;
+        for (size_t j = 0; j < 16; j++) any |= k[i + j] == GSZ_ESCAPE16;
+        if (!any) continue;
+        for (size_t j = 0; j < 16; j++)
+            if (k[i + j] == GSZ_ESCAPE16) positions[count++] = (uint32_t)(i + j);
+    }
+    for (; i < n; i++)
+        if (k[i] == GSZ_ESCAPE16) positions[count++] = (uint32_t)i;
+    return count;
+}
+
+static size_t NAME(find_escapes32)(const int32_t *k, size_t n, uint32_t *positions) {
+    size_t count = 0, i = 0;
+    for (; i + 16 <= n; i += 16) {
+        int any = 0;
+        for (size_t j = 0; j < 16; j++) any |= k[i + j] == GSZ_ESCAPE;
+        if (!any) continue;
+        for (size_t j = 0; j < 16; j++)
+            if (k[i + j] == GSZ_ESCAPE) positions[count++] = (uint32_t)(i + j);
+    }
+    for (; i < n; i++)
+        if (k[i] == GSZ_ESCAPE) positions[count++] = (uint32_t)i;
+    return count;
+}
+
+#include "symbols_tmpl.h"
+
+#define FOR_TYPES(f) {PASTE(f, half, SUFFIX), PASTE(f, bfloat, SUFFIX), PASTE(f, float, SUFFIX), PASTE(f, double, SUFFIX)}
+#define KERNEL_TABLE(MASK, CRC) { \
+    MASK, FOR_TYPES(quantise), FOR_TYPES(dequantise16), FOR_TYPES(dequantise32), FOR_TYPES(range), \
+    FOR_TYPES(sum_squares), FOR_TYPES(sum_errors), NAME(nonzero), NAME(find_escapes16), NAME(find_escapes32), \
+    NAME(decode_narrow), NAME(decode_wide), CRC}

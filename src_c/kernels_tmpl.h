@@ -1,0 +1,104 @@
+/* Hot loops over values, one text for every type and feature set.  No include guard: kernels_*.c include it
+ * once per type with
+ *   T         stored type            W        working type (float or double)
+ *   LOAD(v)   T to W, exact          STORE(w) W to T, one rounding
+ *   NAME(f)   function name          MAGIC    1.5 * 2^(fraction bits of W): adding it rounds to an integer
+ *   MAX_K     largest |k|
+ * The loops are branch free so that compilers turn them into vector code; no sum is reassociated. */
+
+static size_t NAME(quantise)(const void *restrict xs, size_t n, const gsz_grid_params *g, int32_t *restrict k) {
+    const T *restrict x = (const T *)xs;
+    const W step = (W)g->step, inverse = (W)1 / step, eb = BOUND(g->eb);
+    uint32_t uncertain = 0;
+    for (size_t i = 0; i < n; i++) {
+        W v = LOAD(x[i]);
+        W r = (v * inverse + MAGIC) - MAGIC;
+        W e = v - LOAD(STORE(r * step));        /* the very value that the decoder makes */
+        /* rounding is monotone: a rounded difference below eb means an exact one below eb; NaN fails */
+        int ok = (ABS(e) < eb) & (ABS(r) <= (W)MAX_K);
+        W safe = ok ? r : (W)0;
+        k[i] = ok ? (int32_t)safe : GSZ_ESCAPE;
+        uncertain += (uint32_t)!ok;
+    }
+    return uncertain;
+}
+
+static void NAME(dequantise16)(const int16_t *restrict k, size_t n, double step, void *restrict ys) {
+    T *restrict y = (T *)ys;
+    const W s = (W)step;
+    for (size_t i = 0; i < n; i++) y[i] = STORE((W)k[i] * s);
+}
+
+static void NAME(dequantise32)(const int32_t *restrict k, size_t n, double step, void *restrict ys) {
+    T *restrict y = (T *)ys;
+    const W s = (W)step;
+    for (size_t i = 0; i < n; i++) y[i] = STORE((W)k[i] * s);
+}
+
+static void NAME(range)(const void *restrict xs, size_t n, gsz_range *range) {
+    const T *restrict x = (const T *)xs;
+    W low[8], high[8];
+    uint32_t finite[8] = {0};
+    for (int j = 0; j < 8; j++) low[j] = HUGEST, high[j] = -HUGEST;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int j = 0; j < 8; j++) {
+            W v = LOAD(x[i + (size_t)j]);
+            int ok = ABS(v) <= HUGEST;
+            W a = ok ? v : HUGEST, b = ok ? v : -HUGEST;
+            low[j] = a < low[j] ? a : low[j];
+            high[j] = b > high[j] ? b : high[j];
+            finite[j] += (uint32_t)ok;
+        }
+    for (; i < n; i++) {
+        W v = LOAD(x[i]);
+        if (!(ABS(v) <= HUGEST)) continue;
+        low[0] = v < low[0] ? v : low[0];
+        high[0] = v > high[0] ? v : high[0];
+        finite[0]++;
+    }
+    for (int j = 0; j < 8; j++) {
+        range->finite += finite[j];
+        range->min = (double)low[j] < range->min ? (double)low[j] : range->min;
+        range->max = (double)high[j] > range->max ? (double)high[j] : range->max;
+    }
+}
+
+/* Lane j sums elements j, j + 8, ...; the lanes are added in a fixed tree. */
+static double NAME(sum_squares)(const void *restrict xs, size_t n, double scale) {
+    const T *restrict x = (const T *)xs;
+    double sum[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int j = 0; j < 8; j++) {
+            double v = (double)LOAD(x[i + (size_t)j]);
+            v = gsz_abs_double(v) <= DOUBLE_HUGEST ? v * scale : 0.0;
+            sum[j] += v * v;
+        }
+    for (int j = 0; i < n; i++, j++) {
+        double v = (double)LOAD(x[i]);
+        v = gsz_abs_double(v) <= DOUBLE_HUGEST ? v * scale : 0.0;
+        sum[j] += v * v;
+    }
+    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
+static double NAME(sum_errors)(const void *restrict xs, const int32_t *restrict k, size_t n, double step, double scale) {
+    const T *restrict x = (const T *)xs;
+    const W s = (W)step;
+    double sum[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int j = 0; j < 8; j++) {
+            size_t at = i + (size_t)j;
+            double e = ((double)LOAD(x[at]) - (double)LOAD(STORE((W)k[at] * s))) * scale;
+            e = k[at] != GSZ_ESCAPE ? e : 0.0;
+            sum[j] += e * e;
+        }
+    for (int j = 0; i < n; i++, j++) {
+        double e = ((double)LOAD(x[i]) - (double)LOAD(STORE((W)k[i] * s))) * scale;
+        e = k[i] != GSZ_ESCAPE ? e : 0.0;
+        sum[j] += e * e;
+    }
+    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}

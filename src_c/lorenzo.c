@@ -1,0 +1,53 @@
+#include "lorenzo.h"
+
+GSZ_INLINE int32_t add(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
+GSZ_INLINE int32_t sub(int32_t a, int32_t b) { return (int32_t)((uint32_t)a - (uint32_t)b); }
+
+/* v[i] -= v[i - distance] inside each group of `group` elements, from the end so that it works in place. */
+static void difference(int32_t *v, size_t n, size_t distance, size_t group) {
+    for (size_t start = 0; start < n; start += group) {
+        size_t end = GSZ_MIN(start + group, n);
+        for (size_t i = end; i-- > start + distance;) v[i] = sub(v[i], v[i - distance]);
+    }
+}
+
+static void running_sum(int32_t *v, size_t n, size_t distance, size_t group) {
+    for (size_t start = 0; start < n; start += group) {
+        size_t end = GSZ_MIN(start + group, n);
+        for (size_t i = start + distance; i < end; i++) v[i] = add(v[i], v[i - distance]);
+    }
+}
+
+void gsz_lorenzo_forward(const gsz_lattice *lattice, const int32_t *k, size_t n, int32_t *residuals) {
+    size_t row = lattice->dims == 1 ? n : lattice->columns, plane = lattice->dims == 2 ? n : row * lattice->rows;
+    residuals[0] = k[0];
+    for (size_t i = 1; i < n; i++) residuals[i] = sub(k[i], k[i - 1]);
+    if (lattice->dims == 1) return;
+    for (size_t i = row; i < n; i += row) residuals[i] = k[i];
+    difference(residuals, n, row, plane);
+    if (lattice->dims == 3) difference(residuals, n, plane, n);
+}
+
+void gsz_lorenzo_inverse(const gsz_lattice *lattice, int32_t *residuals, size_t n) {
+    size_t row = lattice->dims == 1 ? n : lattice->columns, plane = lattice->dims == 2 ? n : row * lattice->rows;
+    running_sum(residuals, n, 1, row);
+    if (lattice->dims == 1) return;
+    running_sum(residuals, n, row, plane);
+    if (lattice->dims == 3) running_sum(residuals, n, plane, n);
+}
+
+int32_t gsz_lorenzo_predict(const gsz_lattice *lattice, const int32_t *k, size_t i) {
+    size_t step[3] = {1, lattice->columns, lattice->columns * lattice->rows};
+    size_t at[3] = {i, 0, 0};
+    if (lattice->dims > 1) at[0] = i % step[1], at[1] = i / step[1];
+    if (lattice->dims > 2) at[1] = i % step[2] / step[1], at[2] = i / step[2];
+    int32_t p = 0;
+    for (unsigned corner = 1; corner < 1u << lattice->dims; corner++) {     /* inclusion and exclusion */
+        size_t back = 0;
+        unsigned axes = 0, inside = 1;
+        for (unsigned a = 0; a < lattice->dims; a++)
+            if (corner >> a & 1) back += step[a], axes++, inside &= at[a] > 0;
+        if (inside) p = axes & 1 ? add(p, k[i - back]) : sub(p, k[i - back]);
+    }
+    return p;
+}

@@ -1,0 +1,166 @@
+#include "tensor.h"
+
+#include "bound.h"
+#include "fp.h"
+
+size_t gsz_itemsize(int dtype) {
+    switch (dtype) {
+    case GSZ_INT8: case GSZ_UINT8: case GSZ_BOOL: return 1;
+    case GSZ_FLOAT16: case GSZ_BFLOAT16: case GSZ_INT16: case GSZ_UINT16: return 2;
+    case GSZ_FLOAT32: case GSZ_INT32: case GSZ_UINT32: return 4;
+    case GSZ_FLOAT64: case GSZ_INT64: case GSZ_UINT64: return 8;
+    default: return 0;
+    }
+}
+
+static int is_float(int dtype) { return dtype >= GSZ_FLOAT16 && dtype <= GSZ_FLOAT64; }
+
+/* Dimensions of size 0 count as 1 here, so that every partial product is representable. */
+int gsz_tensor_measure(gsz_tensor *t) {
+    uint64_t bytes = t->itemsize = gsz_itemsize(t->dtype);
+    t->elements = 1;
+    for (unsigned i = 0; i < t->ndim; i++) {
+        GSZ_CHECK(gsz_mul_u64(bytes, GSZ_MAX(t->shape[i], 1u), &bytes), GSZ_E_TOO_LARGE);
+        GSZ_CHECK(bytes <= GSZ_MAX_BYTES, GSZ_E_TOO_LARGE);
+        t->elements *= t->shape[i];
+    }
+    GSZ_CHECK(bytes <= SIZE_MAX / 2, GSZ_E_TOO_LARGE);
+    return GSZ_OK;
+}
+
+/* ---- chunks (format.md 5.2): whole rows for two dimensions, whole planes for three */
+
+int gsz_tensor_chunks(const gsz_tensor *t, gsz_lattice *lattice, size_t *chunk, size_t *count) {
+    uint64_t size[3] = {1, 1, 1};       /* columns, rows, the rest; dimensions of size 1 are left out */
+    unsigned used = 0;
+    for (unsigned i = t->ndim; i-- > 0;)
+        if (t->shape[i] != 1) size[GSZ_MIN(used, 2u)] *= t->shape[i], used++;
+    unsigned dims = t->codec == GSZ_CODEC_UNIFORM ? (unsigned)t->predictor : 0;
+    uint64_t unit = dims < 2 ? 1 : dims == 2 ? size[0] : size[0] * size[1];
+    if (dims > 3 || dims > GSZ_MAX(used, 1u) || unit > GSZ_CHUNK / 2) return 0;
+    lattice->dims = dims;
+    lattice->columns = dims < 2 ? 1 : (size_t)size[0];
+    lattice->rows = dims < 3 ? 1 : (size_t)size[1];
+    *chunk = (size_t)(unit * (GSZ_CHUNK / unit));
+    *count = (size_t)(t->elements / *chunk) + (t->elements % *chunk != 0);
+    return 1;
+}
+
+/* ---- the choice of a predictor: significant bits of residuals at spread places */
+
+#define SAMPLES 256
+
+typedef struct { const gsz_uniform *u; const void *x; } sampler;
+
+/* Roughly the integer at i; values that would escape count as 0. */
+static int32_t sample_at(const sampler *s, size_t i) {
+    double q = gsz_value_at(s->u->dtype, s->x, i) / s->u->step;
+    return gsz_abs_double(q) <= (double)gsz_max_k(s->u->dtype) ? (int32_t)gsz_round_double(q) : 0;
+}
+
+static unsigned cost_of(int32_t r) {
+    uint32_t m = r < 0 ? 0u - (uint32_t)r : (uint32_t)r;
+    return m == 0 ? 0 : 2 + 2 * (unsigned)gsz_floor_log2(m);
+}
+
+/* Sum of the costs of every predictor with up to `dims` dimensions. */
+static void sample_costs(const sampler *s, const gsz_lattice *lattice, unsigned dims, size_t n, uint64_t cost[4]) {
+    size_t row = lattice->columns, plane = lattice->columns * lattice->rows;
+    size_t first = dims == 3 ? plane + row + 1 : dims == 2 ? row + 1 : 1;
+    size_t samples = GSZ_MIN((size_t)SAMPLES, n / 16 + 1), stride = (n - first) / samples;
+    for (size_t j = 0; j < samples; j++) {
+        /* spread over columns too: strides share factors with rows */
+        size_t i = first + GSZ_MIN(j * stride + j * 37 % (stride + 1), n - first - 1);
+        int32_t a = sample_at(s, i), b = sample_at(s, i - 1);
+        cost[0] += cost_of(a);
+        cost[1] += cost_of(a - b);
+        if (dims < 2) continue;
+        int32_t c = sample_at(s, i - row), d = sample_at(s, i - row - 1);
+        cost[2] += cost_of(a - b - c + d);
+        if (dims < 3) continue;
+        int32_t e = sample_at(s, i - plane), f = sample_at(s, i - plane - 1);
+        int32_t g = sample_at(s, i - plane - row), h = sample_at(s, i - plane - row - 1);
+        cost[3] += cost_of(a - b - c + d - e + f + g - h);
+    }
+}
+
+static int choose_predictor(gsz_tensor *t, const gsz_uniform *u, const void *x) {
+    uint64_t cost[4] = {0, 0, 0, 0};
+    sampler s = {u, x};
+    gsz_lattice lattice;
+    size_t chunk, count;
+    unsigned dims = 3;
+    for (; dims > 0; dims--) {
+        t->predictor = (int)dims;
+        if (gsz_tensor_chunks(t, &lattice, &chunk, &count) && t->elements > 2 * (uint64_t)lattice.columns * lattice.rows + 8) break;
+    }
+    if (dims == 0) return GSZ_PREDICT_NONE;
+    if (dims < 2) lattice.columns = lattice.rows = 1;
+    if (dims == 2) lattice.rows = 1;
+    sample_costs(&s, &lattice, dims, (size_t)t->elements, cost);
+    int best = GSZ_PREDICT_NONE;
+    for (int p = 1; p <= (int)dims; p++)        /* prediction must win clearly: it spreads what is zero */
+        if (cost[p] + cost[p] / 16 < cost[best]) best = p;
+    return best;
+}
+
+/* ---- plan */
+
+static int all_equal(const void *x, size_t n, size_t itemsize) {
+    const uint8_t *p = (const uint8_t *)x;
+    return memcmp(p, p + itemsize, (n - 1) * itemsize) == 0;
+}
+
+static int plan_uniform(gsz_tensor *t, const void *x, int predictor) {
+    gsz_uniform u = {t->dtype, t->eb, gsz_step(t->dtype, t->eb), {0, 0, 0}};
+    gsz_lattice lattice;
+    size_t chunk, count;
+    t->codec = GSZ_CODEC_UNIFORM;
+    t->grid = GSZ_GRID_ALIGNED;
+    t->coder = GSZ_CODER_HUFFMAN;
+    t->predictor = predictor == GSZ_PREDICT_AUTO ? choose_predictor(t, &u, x) : predictor;
+    while (!gsz_tensor_chunks(t, &lattice, &chunk, &count)) t->predictor--;     /* fewer dimensions than asked for */
+    return GSZ_OK;
+}
+
+int gsz_tensor_plan(gsz_work *work, gsz_tensor *t, const void *x, double bound, int predictor) {
+    size_t n = (size_t)t->elements;
+    t->eb = 0;
+    if (n == 0) t->codec = GSZ_CODEC_EMPTY;
+    else if (all_equal(x, n, t->itemsize)) t->codec = GSZ_CODEC_CONSTANT;
+    else t->codec = GSZ_CODEC_EXACT;
+    if (t->codec != GSZ_CODEC_EXACT || !is_float(t->dtype) || !(bound > 0)) return GSZ_OK;
+    if (t->mode == GSZ_L2 || t->mode == GSZ_PSNR)
+        GSZ_TRY(gsz_scratch_reserve(work->heap, &work->k, GSZ_MIN(n, GSZ_CHUNK) * sizeof(int32_t)));
+    GSZ_TRY(gsz_resolve_bound(work->kernels, t->dtype, x, n, t->mode, bound, (int32_t *)work->k.data, &t->eb));
+    return t->eb > 0 ? plan_uniform(t, x, predictor) : GSZ_OK;
+}
+
+/* ---- chunks */
+
+static size_t chunk_size(const gsz_tensor *t, size_t chunk, size_t index) {
+    return (size_t)GSZ_MIN((uint64_t)chunk, t->elements - (uint64_t)index * chunk);
+}
+
+int gsz_tensor_encode_chunk(gsz_work *work, const gsz_tensor *t, const void *x, size_t index, gsz_writer *out) {
+    gsz_uniform u = {t->dtype, t->eb, 0, {0, 0, 0}};
+    size_t chunk, count;
+    GSZ_CHECK(gsz_tensor_chunks(t, &u.lattice, &chunk, &count), GSZ_E_PARAMETER);
+    size_t n = chunk_size(t, chunk, index);
+    x = (const uint8_t *)x + index * chunk * t->itemsize;
+    if (t->codec == GSZ_CODEC_EXACT)
+        return gsz_exact_encode(work, x, n, t->itemsize, is_float(t->dtype) ? GSZ_KIND_FLOAT : GSZ_KIND_INTEGER, out);
+    u.step = gsz_step(t->dtype, t->eb);
+    return gsz_uniform_encode(work, &u, x, n, out);
+}
+
+int gsz_tensor_decode_chunk(gsz_work *work, const gsz_tensor *t, gsz_reader in, size_t index, void *x) {
+    gsz_uniform u = {t->dtype, t->eb, 0, {0, 0, 0}};
+    size_t chunk, count;
+    GSZ_CHECK(gsz_tensor_chunks(t, &u.lattice, &chunk, &count), GSZ_E_HEADER);
+    size_t n = chunk_size(t, chunk, index);
+    x = (uint8_t *)x + index * chunk * t->itemsize;
+    if (t->codec == GSZ_CODEC_EXACT) return gsz_exact_decode(work, in, n, t->itemsize, x);
+    u.step = gsz_step(t->dtype, t->eb);
+    return gsz_uniform_decode(work, &u, in, n, x);
+}

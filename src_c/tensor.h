@@ -1,0 +1,31 @@
+/* One tensor: what is chosen for it, and its chunks.  Knows no message. */
+#ifndef GSZ_TENSOR_H
+#define GSZ_TENSOR_H
+
+#include "uniform.h"
+
+/* What the table of a message says of a tensor (format.md 3). */
+typedef struct {
+    int dtype;
+    unsigned ndim;
+    const uint64_t *shape;
+    uint64_t elements;
+    size_t itemsize;
+    int codec, mode, grid, predictor, coder;
+    double eb;
+} gsz_tensor;
+
+/* Elements and bytes of a shape; GSZ_E_TOO_LARGE beyond GSZ_MAX_BYTES or the address space. */
+int gsz_tensor_measure(gsz_tensor *t);
+
+/* Whether the shape admits the predictor, and the chunks it gives: elements a chunk and their number. */
+int gsz_tensor_chunks(const gsz_tensor *t, gsz_lattice *lattice, size_t *chunk, size_t *count);
+
+/* Codec, bound and predictor for some values. */
+int gsz_tensor_plan(gsz_work *work, gsz_tensor *t, const void *x, double bound, int predictor);
+
+/* Twins: chunk `index` of a tensor whose codec is EXACT or UNIFORM; x is the whole tensor. */
+int gsz_tensor_encode_chunk(gsz_work *work, const gsz_tensor *t, const void *x, size_t index, gsz_writer *out);
+int gsz_tensor_decode_chunk(gsz_work *work, const gsz_tensor *t, gsz_reader in, size_t index, void *x);
+
+#endif

@@ -1,0 +1,27 @@
+/* Scratch memory of one worker, reused from chunk to chunk. */
+#ifndef GSZ_WORK_H
+#define GSZ_WORK_H
+
+#include "alloc.h"
+#include "kernels.h"
+
+typedef struct {
+    gsz_heap *heap;
+    const gsz_kernels *kernels;
+    gsz_scratch k;              /* quantised integers of a chunk */
+    gsz_scratch predicted;      /* what is left of them after prediction */
+    gsz_scratch signed_bytes;   /* a byte plane as symbols */
+    gsz_scratch positions;      /* of non-zero symbols */
+    gsz_scratch at;             /* positions of escapes */
+    gsz_scratch codes;          /* counts and codes */
+    gsz_scratch tables;         /* for decoding */
+    gsz_scratch bytes;          /* coded streams before their lengths are known */
+    gsz_scratch symbols;        /* decoded symbols */
+    gsz_scratch planes;         /* elements and byte planes of the bit-exact mode */
+    gsz_scratch escapes;        /* elements stored exactly */
+} gsz_work;
+
+void gsz_work_init(gsz_work *work, gsz_heap *heap, const gsz_kernels *kernels);
+void gsz_work_release(gsz_work *work);
+
+#endif

@@ -1,0 +1,28 @@
+/* The kernel table compiled for AVX2, BMI2 and F16C: the same text as the portable one, no FMA. */
+#include "../checksum.h"
+#include "../cpu.h"
+
+#if GSZ_X86
+#include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2,lzcnt,f16c"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,bmi,bmi2,lzcnt,f16c")
+#endif
+
+#define SUFFIX avx2
+#define HALF_HARDWARE 1
+#include "../kernels_impl.h"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+const gsz_kernels gsz_kernels_avx2 = KERNEL_TABLE(GSZ_CPU_AVX2 | GSZ_CPU_SSE42, gsz_crc32c_sse42);
+#else
+typedef int gsz_kernels_avx2_unused;
+#endif
