@@ -60,13 +60,18 @@ GSZ_INLINE int gsz_bits_end(gsz_bitreader *b) {
 /* Writer into memory that the caller has sized. */
 typedef struct { uint8_t *p; uint64_t bits; unsigned count; } gsz_bitwriter;
 
-GSZ_INLINE void gsz_bits_put(gsz_bitwriter *b, uint64_t v, unsigned n) { /* n <= 56, v < 2^n */
-    b->bits |= v << b->count;
-    b->count += n;
+/* Whole bytes go to memory; 8 bytes are touched, fewer than 8 bits stay. */
+GSZ_INLINE void gsz_bits_store(gsz_bitwriter *b) {
     gsz_store_le64(b->p, b->bits);
     b->p += b->count >> 3;
-    b->bits >>= b->count & ~7u;     /* at most 56: count was below 8 and n is at most 56 */
+    b->bits >>= b->count & 56;      /* count is at most 63 */
     b->count &= 7;
+}
+
+GSZ_INLINE void gsz_bits_put(gsz_bitwriter *b, uint64_t v, unsigned n) { /* v < 2^n; at most 63 bits with what waits */
+    b->bits |= v << b->count;
+    b->count += n;
+    gsz_bits_store(b);
 }
 
 /* Last partial byte, filled with zeros; returns the end. */

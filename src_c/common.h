@@ -29,6 +29,15 @@
 #define GSZ_INLINE static inline
 #endif
 
+/* Lanes that are worked on side by side: the loop over them must disappear, so that their state is in registers. */
+#if defined(__clang__)
+#define GSZ_UNROLL_LANES _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define GSZ_UNROLL_LANES _Pragma("GCC unroll 4")
+#else
+#define GSZ_UNROLL_LANES
+#endif
+
 /* The only two ways to fail: a named condition, or a call that failed. */
 #define GSZ_CHECK(cond, code) do { if (!(cond)) return (code); } while (0)
 #define GSZ_TRY(call) do { int gsz_status_ = (call); if (gsz_status_ != GSZ_OK) return gsz_status_; } while (0)

@@ -21,7 +21,7 @@ typedef struct {
 /* Finite values of an array. */
 typedef struct { double min, max; size_t finite; } gsz_range;
 
-/* One symbol stream of symbols.c: see symbols_tmpl.h. */
+struct gsz_symbol_encoder;      /* symbols.h */
 struct gsz_symbol_decoder;
 
 typedef struct gsz_kernels {
@@ -44,14 +44,23 @@ typedef struct gsz_kernels {
     /* Sum of ((x - value of k) * scale)^2 over what is no escape, in the same order. */
     double (*sum_errors[GSZ_FLOAT_TYPES])(const void *x, const int32_t *k, size_t n, double step, double scale);
 
-    /* Positions of non-zero integers; *largest has every bit that some |v| has (as v ^ v >> 31, no escapes). */
-    size_t (*nonzero)(const int32_t *v, size_t n, uint32_t *positions, uint32_t *largest);
+    /* How many integers are not zero; *largest has every bit that some |v| has (as v ^ v >> 31, no escapes). */
+    size_t (*survey)(const int32_t *v, size_t n, uint32_t *largest);
+
+    /* Positions and values of the non-zero integers, in order; both arrays have room for n + 8. */
+    size_t (*compact)(const int32_t *v, size_t n, uint32_t *positions, int32_t *values);
+
+    /* Tokens of compacted integers with the runs before them (see symbols.h); where magnitudes pass
+     * 2^GSZ_DIRECT_MAX only the runs are right.  Returns how many runs are long. */
+    size_t (*name_tokens)(const uint32_t *positions, const int32_t *values, size_t count, uint32_t next, uint32_t *tokens);
 
     /* Positions of escapes in k; returns how many. */
     size_t (*find_escapes16)(const int16_t *k, size_t n, uint32_t *positions);
     size_t (*find_escapes32)(const int32_t *k, size_t n, uint32_t *positions);
 
-    /* As many symbols as can be decoded without a check each; see symbols_tmpl.h. */
+    /* The streams' hot loops; see symbols_tmpl.h. */
+    void (*encode_narrow)(struct gsz_symbol_encoder *e);
+    void (*encode_wide)(struct gsz_symbol_encoder *e);
     void (*decode_narrow)(struct gsz_symbol_decoder *d);
     void (*decode_wide)(struct gsz_symbol_decoder *d);
 

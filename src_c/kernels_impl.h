@@ -70,20 +70,42 @@
 
 #define NAME(f) PASTE(f, int, SUFFIX)
 
-static size_t NAME(nonzero)(const int32_t *v, size_t n, uint32_t *positions, uint32_t *largest) {
-    size_t count = 0;
-    uint32_t all = 0;
-    for (size_t i = 0; i < n; i++) {
-        positions[count] = (uint32_t)i;
-        count += v[i] != 0;
-    }
+static size_t NAME(survey)(const int32_t *v, size_t n, uint32_t *largest) {
+    uint32_t all = 0, count = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t m = (uint32_t)(v[i] ^ (v[i] >> 31));
         all |= v[i] == GSZ_ESCAPE ? 0u : m;
+        count += v[i] != 0;
     }
     *largest = all;
     return count;
 }
+
+static size_t NAME(name_tokens)(const uint32_t *restrict positions, const int32_t *restrict values, size_t count,
+                                uint32_t next, uint32_t *restrict tokens) {
+    uint32_t long_runs = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t gap = positions[i] - (i > 0 ? positions[i - 1] + 1 : next);
+        uint32_t v = (uint32_t)values[i], zigzag = (v << 1) ^ (uint32_t)(values[i] >> 31);
+        uint32_t token = values[i] == GSZ_ESCAPE ? GSZ_TOKEN_ESCAPE : GSZ_TOKEN_VALUE - 1 + zigzag;
+        uint32_t table = gap != 0 ? GSZ_MAX_ALPHABET : 0;
+        tokens[i] = ((token + table) & 0xffff) | (gap < GSZ_LONG_RUN ? gap : GSZ_LONG_RUN) << GSZ_TOKEN_GAP;
+        long_runs += gap >= GSZ_LONG_RUN;
+    }
+    return long_runs;
+}
+
+#ifndef HAVE_COMPACT
+static size_t NAME(compact)(const int32_t *v, size_t n, uint32_t *positions, int32_t *values) {
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        positions[count] = (uint32_t)i;
+        values[count] = v[i];
+        count += v[i] != 0;
+    }
+    return count;
+}
+#endif
 
 static size_t NAME(find_escapes16)(const int16_t *k, size_t n, uint32_t *positions) {
     size_t count = 0, i = 0;
@@ -118,5 +140,6 @@ static size_t NAME(find_escapes32)(const int32_t *k, size_t n, uint32_t *positio
 #define FOR_TYPES(f) {PASTE(f, half, SUFFIX), PASTE(f, bfloat, SUFFIX), PASTE(f, float, SUFFIX), PASTE(f, double, SUFFIX)}
 #define KERNEL_TABLE(MASK, CRC) { \
     MASK, FOR_TYPES(quantise), FOR_TYPES(dequantise16), FOR_TYPES(dequantise32), FOR_TYPES(range), \
-    FOR_TYPES(sum_squares), FOR_TYPES(sum_errors), NAME(nonzero), NAME(find_escapes16), NAME(find_escapes32), \
-    NAME(decode_narrow), NAME(decode_wide), CRC}
+    FOR_TYPES(sum_squares), FOR_TYPES(sum_errors), NAME(survey), NAME(compact), NAME(name_tokens), \
+    NAME(find_escapes16), NAME(find_escapes32), \
+    NAME(encode_narrow), NAME(encode_wide), NAME(decode_narrow), NAME(decode_wide), CRC}

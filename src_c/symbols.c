@@ -7,18 +7,18 @@ typedef struct { unsigned token, extra; uint32_t bits; } token;
 GSZ_INLINE token token_of_value(int32_t v, unsigned direct) {
     token t = {GSZ_TOKEN_ESCAPE, 0, 0};
     if (v == GSZ_ESCAPE) return t;
-    uint32_t sign = v < 0, m = sign ? 0u - (uint32_t)v : (uint32_t)v;
+    uint32_t positive = v > 0, m = positive ? (uint32_t)v : 0u - (uint32_t)v;
     if (m < (uint32_t)1 << direct) {
-        t.token = GSZ_TOKEN_VALUE + 2 * (m - 1) + sign;
+        t.token = GSZ_TOKEN_VALUE + 2 * (m - 1) + positive;
         return t;
     }
     unsigned e = (unsigned)gsz_floor_log2(m);
     uint32_t slot = ((1u << direct) - 1) + (e - direct) * GSZ_VALUE_OCTAVE + (m >> (e - 3) & 7);
-    t.token = GSZ_TOKEN_VALUE + 2 * slot + sign;
+    t.token = GSZ_TOKEN_VALUE + 2 * slot + positive;
     t.extra = e - 3;
     /* counted from the smallest value of the token, so upwards for both signs */
     uint32_t mask = ((uint32_t)1 << t.extra) - 1;
-    t.bits = sign ? mask - (m & mask) : m & mask;
+    t.bits = positive ? m & mask : mask - (m & mask);
     return t;
 }
 
@@ -34,16 +34,16 @@ GSZ_INLINE token token_of_run(uint32_t length) { /* 1 .. GSZ_RUN_LONGEST */
 
 /* Smallest value of a value token, and its number of extra bits: the inverse of token_of_value. */
 static int32_t value_of_token(unsigned t, unsigned direct, unsigned *extra) {
-    uint32_t slot = (t - GSZ_TOKEN_VALUE) / 2, sign = (t - GSZ_TOKEN_VALUE) & 1, m = slot + 1;
+    uint32_t slot = (t - GSZ_TOKEN_VALUE) / 2, positive = (t - GSZ_TOKEN_VALUE) & 1, m = slot + 1;
     *extra = 0;
     if (m >= (uint32_t)1 << direct) {
         uint32_t k = slot - ((1u << direct) - 1);
         unsigned e = direct + k / GSZ_VALUE_OCTAVE;
         *extra = e - 3;
         m = (uint32_t)(8 + k % GSZ_VALUE_OCTAVE) << (e - 3);
-        if (sign) m += ((uint32_t)1 << *extra) - 1;
+        if (!positive) m += ((uint32_t)1 << *extra) - 1;
     }
-    return sign ? -(int32_t)m : (int32_t)m;
+    return positive ? (int32_t)m : -(int32_t)m;
 }
 
 static uint32_t run_of_token(unsigned t, unsigned *extra) {
@@ -65,93 +65,154 @@ GSZ_INLINE size_t stream_start(size_t n, unsigned streams, unsigned j) { return 
 
 /* ---- encoding */
 
-#define SHORT_RUNS 256u     /* runs below this have their code ready */
-
-typedef struct { uint32_t bits; uint32_t length; } ready_code;
+#define BLOCK 1024u         /* symbols named at a time: their positions and values stay in the first cache */
 
 typedef struct {
     const int32_t *symbols;
-    const uint32_t *positions;  /* of the non-zero ones */
     size_t n, nonzero;
-    unsigned direct, streams, codes;
-    uint32_t counts[2][GSZ_MAX_ALPHABET];
+    unsigned direct, codes;
+    int wide;
+    uint32_t *tokens, *extra, *gaps;    /* next free places */
+    uint32_t counts[2][2 * GSZ_MAX_ALPHABET];   /* by token of A, then of B; even and odd tokens apart */
+    uint32_t runs[4][GSZ_LONG_RUN + 1];         /* before tokens; four apart, most are 0 */
     gsz_code code[2];
-    ready_code run[SHORT_RUNS];
+    uint32_t positions[BLOCK + 8];
+    int32_t values[BLOCK + 8];
+    gsz_symbol_encoder streams;
 } encoder;
 
 /* How many tokens a table may hold before it costs more than it gains, by the number of values. */
 static unsigned affordable_direct(size_t nonzero) {
     unsigned direct = GSZ_DIRECT_MIN;
-    while (direct < GSZ_DIRECT_MAX && nonzero >> (direct + 7) != 0) direct++;
+    while (direct < GSZ_DIRECT_MAX && nonzero >> (direct + 6) != 0) direct++;
     return direct;
 }
 
 static void choose_shape(encoder *e, uint32_t largest) {
     unsigned most = affordable_direct(e->nonzero), need = GSZ_DIRECT_MIN;
     while (need < 31 && largest + 1 >= (uint32_t)1 << need) need++;    /* magnitudes up to largest + 1 */
-    e->direct = need <= most ? need : GSZ_MIN(most, 6u);
-    e->streams = e->nonzero >= 2048 ? GSZ_STREAMS : 1;
+    e->wide = need > most;
+    e->direct = e->wide ? GSZ_MIN(most, 6u) : need;
+    e->streams.streams = e->nonzero >= 2048 ? GSZ_STREAMS : 1;
 }
 
 /* Longest code: long enough for the alphabet, and tables no larger than the data deserves. */
 static unsigned code_limit(const encoder *e) {
-    unsigned limit = e->nonzero >= 32768 ? 12 : e->nonzero >= 8192 ? 11 : e->nonzero >= 1024 ? 10 : 9, used = 0;
-    for (unsigned t = 0; t < GSZ_TOKENS(e->direct); t++) used += (e->counts[0][t] | e->counts[1][t]) != 0;
-    while (limit < GSZ_CODE_BITS && used > (unsigned)1 << (limit - 1)) limit++;
+    unsigned limit = e->nonzero >= 131072 ? 12 : e->nonzero >= 65536 ? 11 : e->nonzero >= 4096 ? 10 : 9, used = 0;
+    const uint32_t *a = e->counts[0], *b = a + GSZ_MAX_ALPHABET;
+    for (unsigned t = 0; t < GSZ_TOKENS(e->direct); t++) used += (a[t] | b[t]) != 0;
+    while (limit < GSZ_CODE_BITS && used > (unsigned)1 << (limit - 2)) limit++;
     return limit;
 }
 
-/* The tokens of a run of any length: the first by `table`, further ones by B. */
-static void count_run(encoder *e, uint32_t gap) {
-    unsigned table = 0;
-    while (gap > 0) {
-        uint32_t length = GSZ_MIN(gap, GSZ_RUN_LONGEST);
-        e->counts[table][token_of_run(length).token]++;
-        gap -= length;
-        table = 1;
+/* The tokens of a long run: the first by A, further ones by B. */
+static void count_run(encoder *e, uint32_t length) {
+    uint32_t *counts = e->counts[0];
+    while (length > 0) {
+        uint32_t part = GSZ_MIN(length, GSZ_RUN_LONGEST);
+        counts[token_of_run(part).token]++;
+        length -= part;
+        counts = e->counts[0] + GSZ_MAX_ALPHABET;
     }
 }
 
-static void count_tokens(encoder *e) {
-    uint32_t runs[SHORT_RUNS] = {0};
-    memset(e->counts, 0, sizeof e->counts);
+/* Equal neighbours are common, and a counter takes a while before it can be counted up again: hence the copies. */
+static void count_block(encoder *e, size_t count) {
+    const uint32_t *t = e->tokens;
     size_t i = 0;
-    for (unsigned j = 0; j < e->streams; j++) {
-        uint32_t next = (uint32_t)stream_start(e->n, e->streams, j), end = (uint32_t)stream_start(e->n, e->streams, j + 1);
-        for (; i < e->nonzero && e->positions[i] < end; i++) {
-            uint32_t gap = e->positions[i] - next;
-            next = e->positions[i] + 1;
-            e->counts[gap != 0][token_of_value(e->symbols[next - 1], e->direct).token]++;
-            if (GSZ_LIKELY(gap < SHORT_RUNS)) runs[gap]++;
-            else count_run(e, gap);
-        }
-        if (next < end) count_run(e, end - next);
+    for (; i + 4 <= count; i += 4) {
+        e->counts[0][t[i] & 0xffff]++;
+        e->counts[1][t[i + 1] & 0xffff]++;
+        e->runs[0][t[i] >> GSZ_TOKEN_GAP]++;
+        e->runs[1][t[i + 1] >> GSZ_TOKEN_GAP]++;
+        e->counts[0][t[i + 2] & 0xffff]++;
+        e->counts[1][t[i + 3] & 0xffff]++;
+        e->runs[2][t[i + 2] >> GSZ_TOKEN_GAP]++;
+        e->runs[3][t[i + 3] >> GSZ_TOKEN_GAP]++;
     }
-    for (uint32_t gap = 1; gap < SHORT_RUNS; gap++) e->counts[0][token_of_run(gap).token] += runs[gap];
+    for (; i < count; i++) e->counts[0][t[i] & 0xffff]++, e->runs[0][t[i] >> GSZ_TOKEN_GAP]++;
+}
+
+/* Lengths of the `left` long runs of a block. */
+static void collect_long_runs(encoder *e, size_t left, uint32_t begin) {
+    for (size_t i = 0; left > 0; i++) {
+        if (e->tokens[i] < GSZ_LONG_RUN << GSZ_TOKEN_GAP) continue;
+        *e->gaps = e->positions[i] - (i > 0 ? e->positions[i - 1] + 1 : begin);
+        count_run(e, *e->gaps++);
+        left--;
+    }
+}
+
+/* Names the tokens of symbols [from, to), whose last zeros go to *next. */
+static void name_block(gsz_work *work, encoder *e, uint32_t from, uint32_t to, uint32_t *next) {
+    size_t count = work->kernels->compact(e->symbols + from, to - from, e->positions, e->values);
+    uint32_t begin = *next - from;      /* modulo 2^32: the run may have begun before the block */
+    size_t long_runs = work->kernels->name_tokens(e->positions, e->values, count, begin, e->tokens);
+    for (size_t i = 0; e->wide && i < count; i++) {
+        token v = token_of_value(e->values[i], e->direct);
+        uint32_t table = (e->tokens[i] >> GSZ_TOKEN_GAP) ? GSZ_MAX_ALPHABET : 0;
+        e->tokens[i] = (e->tokens[i] >> GSZ_TOKEN_GAP << GSZ_TOKEN_GAP) | (v.token + table);
+        *e->extra++ = v.bits | v.extra << 27;
+    }
+    count_block(e, count);
+    collect_long_runs(e, long_runs, begin);
+    e->tokens += count;
+    if (count > 0) *next = from + e->positions[count - 1] + 1;
+}
+
+static void name_stream(gsz_work *work, encoder *e, uint32_t from, uint32_t to, gsz_source *s) {
+    uint32_t next = from;
+    s->tokens = e->tokens;
+    s->extra = e->extra;
+    s->gaps = e->gaps;
+    for (uint32_t at = from; at < to; at += BLOCK) name_block(work, e, at, GSZ_MIN(at + BLOCK, to), &next);
+    s->tokens_end = e->tokens;
+    s->zeros = to - next;
+    count_run(e, s->zeros);
+}
+
+static void name_all(gsz_work *work, encoder *e) {
+    unsigned n = GSZ_TOKENS(e->direct);
+    for (unsigned i = 0; i < 4; i++) memset(e->counts[i / 2] + i % 2 * GSZ_MAX_ALPHABET, 0, n * sizeof(uint32_t));
+    memset(e->runs, 0, sizeof e->runs);
+    for (unsigned j = 0; j < e->streams.streams; j++)
+        name_stream(work, e, (uint32_t)stream_start(e->n, e->streams.streams, j),
+                    (uint32_t)stream_start(e->n, e->streams.streams, j + 1), &e->streams.source[j]);
+    for (unsigned t = 0; t < n; t++) {
+        e->counts[0][t] += e->counts[1][t];
+        e->counts[0][GSZ_MAX_ALPHABET + t] += e->counts[1][GSZ_MAX_ALPHABET + t];
+    }
+    for (uint32_t gap = 1; gap < GSZ_LONG_RUN; gap++)
+        e->counts[0][token_of_run(gap).token] += e->runs[0][gap] + e->runs[1][gap] + e->runs[2][gap] + e->runs[3][gap];
 }
 
 /* One code or two: B must have enough tokens to pay for its table. */
 static void build_codes(encoder *e) {
     unsigned n = GSZ_TOKENS(e->direct);
-    uint32_t second = 0;
-    for (unsigned t = 0; t < n; t++) second += e->counts[1][t];
+    uint32_t *a = e->counts[0], *b = a + GSZ_MAX_ALPHABET, second = 0;
+    for (unsigned t = 0; t < n; t++) second += b[t];
     e->codes = second >= 64 ? 2 : 1;
-    if (e->codes == 1)
-        for (unsigned t = 0; t < n; t++) e->counts[0][t] += e->counts[1][t];
+    for (unsigned t = 0; e->codes == 1 && t < n; t++) a[t] += b[t], b[t] = 0;
     unsigned limit = code_limit(e);
-    for (unsigned c = 0; c < e->codes; c++) gsz_code_build(&e->code[c], e->counts[c], n, limit);
-    if (e->codes == 1) e->code[1] = e->code[0];
+    gsz_code_build(&e->code[0], a, n, limit);
+    if (e->codes == 2) gsz_code_build(&e->code[1], b, n, limit);
+    else e->code[1] = e->code[0];
+}
+
+static unsigned extra_of_token(unsigned t, unsigned direct) {
+    unsigned extra = 0;
+    if (t >= GSZ_TOKEN_VALUE) (void)value_of_token(t, direct, &extra);
+    else if (t >= GSZ_TOKEN_RUN) (void)run_of_token(t, &extra);
+    return extra;
 }
 
 /* Bits of all streams (one too many a token where a lone token costs none). */
 static uint64_t stream_bits(const encoder *e) {
     uint64_t bits = 0;
-    for (unsigned c = 0; c < e->codes; c++)
+    for (unsigned c = 0; c < 2; c++)
         for (unsigned t = 0; t < GSZ_TOKENS(e->direct); t++) {
-            unsigned extra = 0;
-            if (t >= GSZ_TOKEN_VALUE) (void)value_of_token(t, e->direct, &extra);
-            else if (t >= GSZ_TOKEN_RUN) (void)run_of_token(t, &extra);
-            bits += (uint64_t)e->counts[c][t] * (e->code[c].length[t] + extra);
+            uint64_t count = e->counts[0][c * GSZ_MAX_ALPHABET + t];
+            if (count) bits += count * (e->code[c].length[t] + extra_of_token(t, e->direct));
         }
     return bits;
 }
@@ -170,88 +231,79 @@ static void write_table(gsz_bitwriter *b, const gsz_code *code, unsigned direct)
 }
 #define TABLE_BYTES ((26 + 7 * GSZ_MAX_ALPHABET) / 8 + 16)
 
-GSZ_INLINE void put_token(gsz_bitwriter *b, const gsz_code *code, const uint8_t *length, token t) {
-    gsz_bits_put(b, (uint64_t)code->code[t.token] | (uint64_t)t.bits << length[t.token], length[t.token] + t.extra);
-}
-
-static void put_run(gsz_bitwriter *b, const encoder *e, const uint8_t *const length[2], uint32_t gap) {
-    unsigned table = 0;
-    while (gap > 0) {
-        uint32_t part = GSZ_MIN(gap, GSZ_RUN_LONGEST);
-        put_token(b, &e->code[table], length[table], token_of_run(part));
-        gap -= part;
-        table = 1;
-    }
-}
-
-static uint8_t *encode_stream(const encoder *e, const uint8_t *const length[2], size_t *first,
-                              uint32_t next, uint32_t end, uint8_t *out) {
-    gsz_bitwriter b = {out, 0, 0};
-    size_t i = *first;
-    for (; i < e->nonzero && e->positions[i] < end; i++) {
-        uint32_t gap = e->positions[i] - next;
-        unsigned table = gap != 0;
-        next = e->positions[i] + 1;
-        token v = token_of_value(e->symbols[next - 1], e->direct);
-        uint64_t bits = (uint64_t)e->code[table].code[v.token] | (uint64_t)v.bits << length[table][v.token];
-        unsigned count = length[table][v.token] + v.extra;
-        if (GSZ_LIKELY(gap < SHORT_RUNS)) {
-            ready_code r = e->run[gap];         /* <= 18 bits, and a value <= 39: one store takes both */
-            if (GSZ_LIKELY(r.length + count <= 56)) {
-                gsz_bits_put(&b, r.bits | bits << r.length, r.length + count);
-                continue;
-            }
+/* Codes as the hot loop wants them. */
+static void prepare_codes(encoder *e) {
+    gsz_symbol_encoder *s = &e->streams;
+    unsigned n = GSZ_TOKENS(e->direct);
+    for (unsigned c = 0; c < 2; c++) {
+        const gsz_code *code = &e->code[c];
+        int lone = gsz_code_is_lone(code, n);
+        for (unsigned t = 0; t < n; t++) {
+            gsz_ready r = GSZ_READY(code->code[t], lone ? 0 : code->length[t]);
+            s->value[c * GSZ_MAX_ALPHABET + t] = r;
+            if (t >= GSZ_TOKEN_RUN && t < GSZ_TOKEN_VALUE) s->long_run[c][t - GSZ_TOKEN_RUN] = r;
         }
-        put_run(&b, e, length, gap);
-        gsz_bits_put(&b, bits, count);
     }
-    if (next < end) put_run(&b, e, length, end - next);
-    *first = i;
-    return gsz_bits_flush(&b);
+    s->run[0] = 0;
+    for (uint32_t gap = 1; gap < GSZ_LONG_RUN; gap++) {
+        token t = token_of_run(gap);
+        gsz_ready r = s->long_run[0][t.token - GSZ_TOKEN_RUN];
+        s->run[gap] = GSZ_READY(GSZ_READY_BITS(r) | t.bits << GSZ_READY_LENGTH(r), GSZ_READY_LENGTH(r) + t.extra);
+    }
 }
 
-static void prepare_runs(encoder *e, const uint8_t *length) {
-    e->run[0].bits = 0;
-    e->run[0].length = 0;
-    for (uint32_t gap = 1; gap < SHORT_RUNS; gap++) {
-        token t = token_of_run(gap);
-        e->run[gap].bits = e->code[0].code[t.token] | t.bits << length[t.token];
-        e->run[gap].length = length[t.token] + t.extra;
+void gsz_put_run(gsz_bitwriter *b, const gsz_symbol_encoder *e, uint32_t length) {
+    for (unsigned table = 0; length > 0; table = 1) {
+        uint32_t part = GSZ_MIN(length, GSZ_RUN_LONGEST);
+        token t = token_of_run(part);
+        gsz_ready r = e->long_run[table][t.token - GSZ_TOKEN_RUN];
+        gsz_bits_put(b, GSZ_READY_BITS(r) | (uint64_t)t.bits << GSZ_READY_LENGTH(r), GSZ_READY_LENGTH(r) + t.extra);
+        length -= part;
     }
 }
 
 static int write_streams(gsz_work *work, encoder *e, gsz_writer *out) {
-    static const uint8_t nothing[GSZ_MAX_ALPHABET] = {0};
-    const uint8_t *length[2];
-    size_t first = 0, room = (size_t)(stream_bits(e) / 8) + 16 * GSZ_STREAMS;
-    for (unsigned c = 0; c < 2; c++)
-        length[c] = gsz_code_is_lone(&e->code[c], GSZ_TOKENS(e->direct)) ? nothing : e->code[c].length;
-    prepare_runs(e, length[0]);
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, room));
-    uint8_t *start = (uint8_t *)work->bytes.data, *p = start;
-    for (unsigned j = 0; j < e->streams; j++) {
-        uint8_t *begin = p;
-        p = encode_stream(e, length, &first, (uint32_t)stream_start(e->n, e->streams, j),
-                          (uint32_t)stream_start(e->n, e->streams, j + 1), p);
-        if (j + 1 < e->streams) GSZ_TRY(gsz_put_varint(out, (uint64_t)(p - begin)));
+    gsz_symbol_encoder *s = &e->streams;
+    size_t room = (size_t)(stream_bits(e) / 8) + 16, size = 0;      /* of each stream: all could be in one */
+    const uint8_t *end[GSZ_STREAMS];
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, room * s->streams));
+    for (unsigned j = 0; j < s->streams; j++) {
+        gsz_bitwriter b = {(uint8_t *)work->bytes.data + j * room, 0, 0};
+        s->source[j].out = b;
     }
-    return gsz_put_bytes(out, start, (size_t)(p - start));
+    prepare_codes(e);
+    if (e->wide) work->kernels->encode_wide(s);
+    else work->kernels->encode_narrow(s);
+    for (unsigned j = 0; j < s->streams; j++) {
+        end[j] = gsz_bits_flush(&s->source[j].out);
+        size = (size_t)(end[j] - ((uint8_t *)work->bytes.data + j * room));
+        if (j + 1 < s->streams) GSZ_TRY(gsz_put_varint(out, size));
+    }
+    for (unsigned j = 0; j < s->streams; j++) {
+        const uint8_t *start = (const uint8_t *)work->bytes.data + j * room;
+        GSZ_TRY(gsz_put_bytes(out, start, (size_t)(end[j] - start)));
+    }
+    return GSZ_OK;
 }
 
 int gsz_symbols_encode(gsz_work *work, const int32_t *symbols, size_t n, gsz_writer *out) {
     uint32_t largest;
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->positions, n * sizeof(uint32_t)));
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->codes, sizeof(encoder)));
     encoder *e = (encoder *)work->codes.data;
     e->symbols = symbols;
-    e->positions = (const uint32_t *)work->positions.data;
     e->n = n;
-    e->nonzero = work->kernels->nonzero(symbols, n, (uint32_t *)work->positions.data, &largest);
+    e->nonzero = work->kernels->survey(symbols, n, &largest);
     if (e->nonzero == 0) return gsz_put_u8(out, HEADER_ALL_ZERO);
     choose_shape(e, largest);
-    count_tokens(e);
+    /* tokens, then extra bits, then long runs: these are fewer than n / GSZ_LONG_RUN + 1 */
+    size_t words = e->nonzero * (e->wide ? 2 : 1) + n / GSZ_LONG_RUN + 1;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->tokens, words * sizeof(uint32_t)));
+    e->tokens = (uint32_t *)work->tokens.data;
+    e->extra = e->tokens + e->nonzero;
+    e->gaps = e->extra + (e->wide ? e->nonzero : 0);
+    name_all(work, e);
     build_codes(e);
-    GSZ_TRY(gsz_put_u8(out, (e->streams == GSZ_STREAMS ? HEADER_FOUR : 0) | (e->codes == 2 ? HEADER_TABLE_B : 0)
+    GSZ_TRY(gsz_put_u8(out, (e->streams.streams == GSZ_STREAMS ? HEADER_FOUR : 0) | (e->codes == 2 ? HEADER_TABLE_B : 0)
                             | (e->direct - GSZ_DIRECT_MIN) << 2));
     GSZ_TRY(gsz_writer_reserve(out, 2 * TABLE_BYTES));
     gsz_bitwriter b = {out->data + out->size, 0, 0};
@@ -304,33 +356,39 @@ static void fill_table(uint64_t *table, unsigned bits, const gsz_code *code, uns
     }
 }
 
-/* Entry of a narrow table for one token: its value as 16 bits. */
+/* The entry with its value as 16 bits. */
 GSZ_INLINE uint64_t narrow_of(uint64_t e) {
     uint64_t v = (uint32_t)e == (uint32_t)GSZ_ESCAPE ? (uint64_t)(uint16_t)GSZ_ESCAPE16 : e & 0xffff;
     return (e >> 32 << 32) | v;
 }
 
-/* Narrow entries: where the rest of the index holds a whole second token, both at once. */
-static void pair_up(uint64_t *narrow, const uint64_t *single, unsigned bits) {
+/* Narrow entries: where the index bits behind a token's code hold a whole second token, both at once.  Runs above
+ * 1 skip the place of value 1, so they can only come second.  `second` holds entries with the value moved there. */
+static void pair_up(uint64_t *narrow, uint64_t *second, const uint64_t *single, unsigned bits) {
     const uint32_t size = (uint32_t)1 << bits;
     for (uint32_t i = 0; i < 2 * size; i++) {
-        uint64_t first = narrow_of(single[i]);
-        unsigned length = (unsigned)(first >> GSZ_ENTRY_BITS) & 31;
-        uint32_t next = (uint32_t)(first >> GSZ_ENTRY_NEXT & 1) * size;
-        uint64_t second = narrow_of(single[next + ((i & (size - 1)) >> length)]);
-        unsigned both = length + ((unsigned)(second >> GSZ_ENTRY_BITS) & 31);
-        if ((first >> GSZ_ENTRY_ADVANCE & 0xffff) == 1 && both <= bits)     /* longer runs skip value 1's place */
-            first = (first & 0xffff) + (second & 0xffff) * 0x10000 + (second >> 32 << 32)
-                  + ((uint64_t)1 << GSZ_ENTRY_ADVANCE) + ((uint64_t)length << GSZ_ENTRY_BITS);
-        narrow[i] = first;
+        uint64_t e = narrow[i] = narrow_of(single[i]);
+        second[i] = (e & 0xffff) << 16 | e >> 32 << 32;
     }
+    for (uint32_t table = 0; table < 2 * size; table += size)
+        for (uint32_t i = 0; i < size; i++) {
+            uint64_t first = narrow[table + i];
+            unsigned length = (unsigned)(first >> GSZ_ENTRY_BITS) & 31;
+            uint64_t next = second[(first >> GSZ_ENTRY_NEXT) * size + (i >> length)];
+            unsigned both = length + ((unsigned)(next >> GSZ_ENTRY_BITS) & 31);
+            uint64_t pair = (first & 0xffffffffffffu) + ((uint64_t)length << GSZ_ENTRY_BITS) + next;
+            narrow[table + i] = (first >> GSZ_ENTRY_ADVANCE & 0xffff) == 1 && both <= bits ? pair : first;
+        }
 }
 
 /* The careful loop: one token at a time, every step checked, to the exact end of a stream. */
 static int finish_lane(const gsz_symbol_decoder *d, gsz_lane *lane) {
-    gsz_bitreader b = {lane->p, lane->end, 0, lane->count, 0};
-    b.bits = lane->count < 64 ? lane->bits & (((uint64_t)1 << lane->count) - 1) : lane->bits;
-    uint32_t mask = ((uint32_t)1 << d->bits) - 1, table = lane->table;
+    const uint32_t size = (uint32_t)1 << d->bits, mask = size - 1;
+    uint32_t table = lane->table;
+    gsz_bitreader b;
+    gsz_bits_init(&b, lane->start + lane->bit / 8, lane->end);
+    gsz_bits_refill(&b);
+    gsz_bits_skip(&b, (unsigned)(lane->bit % 8));
     while (lane->position < lane->limit) {
         gsz_bits_refill(&b);
         uint64_t e = d->wide[(b.bits & mask) + table];
@@ -339,7 +397,7 @@ static int finish_lane(const gsz_symbol_decoder *d, gsz_lane *lane) {
         uint32_t number = gsz_bits_get(&b, extra);
         GSZ_CHECK(b.overrun == 0, GSZ_E_STREAM);
         size_t advance = (size_t)(e >> GSZ_ENTRY_ADVANCE & 0xffff);
-        table = (uint32_t)(e >> GSZ_ENTRY_NEXT & 1) * (mask + 1);
+        table = (uint32_t)(e >> GSZ_ENTRY_NEXT) * size;
         if (e >> GSZ_ENTRY_OF_VALUE & 1) {
             d->out32[lane->position] = (int32_t)((uint32_t)e + number);
         } else {
@@ -381,7 +439,7 @@ static int set_lanes(gsz_symbol_decoder *d, gsz_reader in, size_t n) {
         if (j + 1 == d->streams) length[j] = gsz_left(&in);
         GSZ_CHECK(gsz_get_reader(&in, length[j], &part), GSZ_E_SECTION);
         memset(&d->lane[j], 0, sizeof d->lane[j]);
-        d->lane[j].p = part.p;
+        d->lane[j].start = part.p;
         d->lane[j].end = part.end;
         d->lane[j].position = stream_start(n, d->streams, j) + j * GSZ_LANE_PADDING;
         d->lane[j].limit = stream_start(n, d->streams, j + 1) + j * GSZ_LANE_PADDING;
@@ -409,12 +467,12 @@ static int build_tables(gsz_work *work, gsz_symbol_decoder *d, unsigned direct, 
     const gsz_code *code = (const gsz_code *)work->codes.data;
     d->bits = GSZ_MAX(code[0].longest, code[1].longest);
     size_t entries = (size_t)2 << d->bits;
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->tables, 2 * entries * sizeof(uint64_t)));
-    uint64_t *single = (uint64_t *)work->tables.data, *narrow = single + entries;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->tables, 3 * entries * sizeof(uint64_t)));
+    uint64_t *single = (uint64_t *)work->tables.data, *narrow = single + entries, *second = narrow + entries;
     for (unsigned c = 0; c < 2; c++) fill_table(single + c * entries / 2, d->bits, &code[c], direct);
     *wide = needs_wide(code, direct);
     *escape = code[0].length[GSZ_TOKEN_ESCAPE] || code[1].length[GSZ_TOKEN_ESCAPE];
-    if (!*wide) pair_up(narrow, single, d->bits);
+    if (!*wide) pair_up(narrow, second, single, d->bits);
     d->wide = single;
     d->narrow = narrow;
     return GSZ_OK;

@@ -1,72 +1,221 @@
-/* The hot loop of symbols.c: lanes side by side, no check a symbol.  Included by kernels_impl.h.
+/* The hot loops of symbols.c: streams side by side, no check a token.  Included by kernels_impl.h.
  *
- * Safety.  A group is `groups` refills of 8 bytes, each followed by a fixed number of lookups.
- *  - Reading: a group starts only while every lane has GROUP_BYTES left in its own stream: each refill loads
- *    8 bytes and moves on by at most 7, so the last byte touched is at most 7 * (groups - 1) + 8 ahead.
- *  - Writing: the position is clamped to the lane's limit before each store, and the output has
- *    GSZ_LANE_PADDING elements of room behind it.
- *  - Meaning: a group that passes a limit is undone, and the careful loop of symbols.c goes on from there. */
-#define GROUP_REFILLS 2
-#define GROUP_BYTES (7 * (GROUP_REFILLS - 1) + 8)
+ * Encoding needs no proof: the caller has sized the output from the very counts and lengths.
+ *
+ * Decoding: safety.  A round is a fixed number of refills of each lane, each followed by a fixed number of lookups.
+ *  - Reading: a refill loads 8 bytes at the byte of the lane's next bit and so has 57 bits or more.  A round starts
+ *    only while every lane has ROUND_BYTES left in its own stream: what it can consume, and one more load.
+ *  - Writing: a lookup without extra bits moves on by at most 16 elements (a value or a run of 1, then a run of
+ *    15); one with extra bits clamps the position behind the limit.  So a round that starts within the limit
+ *    writes less than GSZ_LANE_PADDING behind it.
+ *  - Meaning: a round in which a lane passes its limit is undone, and the careful loop of symbols.c goes on. */
+#define NARROW_REFILLS 2
+#define NARROW_LOOKUPS 4
+#define WIDE_REFILLS 4
+#define ROUND_BYTES (WIDE_REFILLS * 8 + 8)
 
-GSZ_INLINE void NAME(refill)(gsz_lane *lane) {
-    lane->bits |= gsz_load_le64(lane->p) << lane->count;        /* nocheck: GROUP_BYTES */
-    lane->p += (63 - lane->count) >> 3;
-    lane->count |= 56;
-}
+#ifndef GSZ_SYMBOLS_TMPL_PROOF
+#define GSZ_SYMBOLS_TMPL_PROOF
+GSZ_STATIC_ASSERT(narrow_bits, NARROW_LOOKUPS * GSZ_CODE_BITS <= 57);
+GSZ_STATIC_ASSERT(wide_bits, GSZ_CODE_BITS + 27 <= 57);
+GSZ_STATIC_ASSERT(narrow_reads, NARROW_REFILLS * NARROW_LOOKUPS * (GSZ_CODE_BITS + 13) / 8 + 1 + 8 <= ROUND_BYTES);
+GSZ_STATIC_ASSERT(wide_reads, WIDE_REFILLS * (GSZ_CODE_BITS + 27) / 8 + 1 + 8 <= ROUND_BYTES);
+GSZ_STATIC_ASSERT(narrow_writes, NARROW_REFILLS * NARROW_LOOKUPS * 16 + 2 < GSZ_LANE_PADDING);
+#endif
 
-GSZ_INLINE void NAME(lookup)(gsz_lane *lane, const gsz_symbol_decoder *d, uint32_t mask, int wide) {
-    const uint64_t *table = wide ? d->wide : d->narrow;
-    uint64_t e = table[(lane->bits & mask) + lane->table];
-    unsigned code = (unsigned)(e >> GSZ_ENTRY_BITS) & 31, extra = (unsigned)(e >> GSZ_ENTRY_EXTRA) & 31;
-    uint64_t rest = lane->bits >> code;
-    uint32_t number = (uint32_t)(rest & (((uint64_t)1 << extra) - 1));
-    size_t at = lane->position < lane->limit ? lane->position : lane->limit;
-    lane->bits = rest >> extra;
-    lane->count -= code + extra;
-    lane->table = (uint32_t)(e >> GSZ_ENTRY_NEXT & 1) * (mask + 1);
-    if (wide) {
-        uint32_t of_value = 0u - (uint32_t)(e >> GSZ_ENTRY_OF_VALUE & 1);
-        d->out32[at] = (int32_t)((uint32_t)e + (number & of_value));
-        number &= ~of_value;
-    } else {
-        d->out16[at] = (int16_t)(uint16_t)e;
-        d->out16[at + 1] = (int16_t)(uint16_t)(e >> 16);
+/* ---- encoding */
+
+/* The state of the lanes in local variables: bits that wait, their number, where they go, the next token. */
+#define LANES_LOAD(j) \
+    bits[j] = e->source[j].out.bits, count[j] = e->source[j].out.count, p[j] = e->source[j].out.p
+#define LANES_STORE(j) \
+    e->source[j].out.bits = bits[j], e->source[j].out.count = count[j], e->source[j].out.p = p[j]
+
+/* Adds token t of lane j, with the run before it, to the bits that wait. */
+#define ADD_TOKEN(j, t) do { \
+    uint32_t t_ = (t); \
+    gsz_ready v_ = e->value[t_ & 0xffff]; \
+    if (t_ >= GSZ_LONG_RUN << GSZ_TOKEN_GAP) { \
+        LANES_STORE(j); \
+        gsz_bits_store(&e->source[j].out); \
+        gsz_put_run(&e->source[j].out, e, *e->source[j].gaps++); \
+        LANES_LOAD(j); \
+        t_ = 0; \
+    } \
+    gsz_ready r_ = e->run[t_ >> GSZ_TOKEN_GAP]; \
+    uint64_t both_ = GSZ_READY_BITS(r_) | (uint64_t)GSZ_READY_BITS(v_) << GSZ_READY_LENGTH(r_); \
+    bits[j] |= both_ << count[j]; \
+    count[j] += GSZ_READY_LENGTH(r_) + GSZ_READY_LENGTH(v_); \
+} while (0)
+
+/* gsz_bits_store for lane j. */
+#define STORE_BITS(j) \
+    (gsz_store_le64(p[j], bits[j]), p[j] += count[j] >> 3, bits[j] >>= count[j] & 56, count[j] &= 7)
+
+#define ADD_EXTRA(j, x) (bits[j] |= (uint64_t)((x) & 0x7ffffff) << count[j], count[j] += (x) >> 27)
+
+GSZ_INLINE void NAME(encode_sources)(gsz_symbol_encoder *e, const unsigned streams, const int wide) {
+    uint64_t bits[GSZ_STREAMS];
+    unsigned count[GSZ_STREAMS];
+    uint8_t *p[GSZ_STREAMS];
+    const uint32_t *token[GSZ_STREAMS], *extra[GSZ_STREAMS];
+    size_t shortest = SIZE_MAX;
+    GSZ_UNROLL_LANES
+    for (unsigned j = 0; j < streams; j++) {
+        LANES_LOAD(j);
+        token[j] = e->source[j].tokens;
+        extra[j] = e->source[j].extra;
+        shortest = GSZ_MIN(shortest, (size_t)(e->source[j].tokens_end - token[j]));
     }
-    lane->position += (size_t)(e >> GSZ_ENTRY_ADVANCE & 0xffff) + number;
+    size_t i = 0;
+    for (; !wide && i + 2 <= shortest; i += 2) {        /* side by side, two tokens a store */
+        GSZ_UNROLL_LANES
+        for (unsigned j = 0; j < streams; j++) {
+            ADD_TOKEN(j, token[j][i]);
+            ADD_TOKEN(j, token[j][i + 1]);
+            STORE_BITS(j);
+        }
+    }
+    for (; wide && i < shortest; i++) {
+        GSZ_UNROLL_LANES
+        for (unsigned j = 0; j < streams; j++) {
+            ADD_TOKEN(j, token[j][i]);
+            ADD_EXTRA(j, extra[j][i]);
+            STORE_BITS(j);
+        }
+    }
+    GSZ_UNROLL_LANES
+    for (unsigned j = 0; j < streams; j++) {            /* what one has more than another */
+        size_t n = (size_t)(e->source[j].tokens_end - token[j]);
+        for (size_t k = i; k < n; k++) {
+            ADD_TOKEN(j, token[j][k]);
+            if (wide) ADD_EXTRA(j, extra[j][k]);
+            STORE_BITS(j);
+        }
+        LANES_STORE(j);
+        if (e->source[j].zeros > 0) gsz_put_run(&e->source[j].out, e, e->source[j].zeros);
+    }
+}
+#undef LANES_LOAD
+#undef LANES_STORE
+#undef ADD_TOKEN
+#undef STORE_BITS
+#undef ADD_EXTRA
+
+static void NAME(encode_narrow)(gsz_symbol_encoder *e) {
+    if (e->streams == 1) NAME(encode_sources)(e, 1, 0);
+    else NAME(encode_sources)(e, GSZ_STREAMS, 0);
 }
 
-GSZ_INLINE void NAME(decode_lanes)(gsz_symbol_decoder *d, unsigned lanes, int wide) {
-    gsz_lane lane[GSZ_STREAMS], saved[GSZ_STREAMS];
-    const uint32_t mask = ((uint32_t)1 << d->bits) - 1;
-    for (unsigned j = 0; j < lanes; j++) lane[j] = d->lane[j];
+static void NAME(encode_wide)(gsz_symbol_encoder *e) {
+    if (e->streams == 1) NAME(encode_sources)(e, 1, 1);
+    else NAME(encode_sources)(e, GSZ_STREAMS, 1);
+}
+
+/* ---- decoding */
+
+GSZ_INLINE uint64_t NAME(refill)(const uint8_t *start, size_t bit) {
+    return gsz_load_le64(start + (bit >> 3)) >> (bit & 7);     /* nocheck: ROUND_BYTES */
+}
+
+/* First bits at which no round may start any more. */
+GSZ_INLINE void NAME(begin)(const gsz_symbol_decoder *d, unsigned lanes, const uint8_t **start, size_t *safe, size_t *at) {
+    for (unsigned j = 0; j < lanes; j++) {
+        size_t bytes = (size_t)(d->lane[j].end - d->lane[j].start);
+        safe[j] = bytes > ROUND_BYTES ? (bytes - ROUND_BYTES) * 8 : 0;
+        start[j] = d->lane[j].start;
+        at[j] = d->lane[j].position;
+    }
+}
+
+GSZ_INLINE void NAME(keep)(gsz_symbol_decoder *d, unsigned lanes, const size_t *bit, const size_t *at, const uint32_t *table) {
+    for (unsigned j = 0; j < lanes; j++) {
+        d->lane[j].bit = bit[j];
+        d->lane[j].position = at[j];
+        d->lane[j].table = table[j];
+    }
+}
+
+GSZ_INLINE void NAME(narrow_lanes)(gsz_symbol_decoder *d, const unsigned lanes) {
+    const uint32_t size = (uint32_t)1 << d->bits, mask = size - 1;
+    const uint64_t *const entries = d->narrow;
+    int16_t *const out = d->out16;
+    size_t bit[GSZ_STREAMS] = {0}, at[GSZ_STREAMS] = {0}, safe[GSZ_STREAMS] = {0};
+    uint32_t table[GSZ_STREAMS] = {0};
+    const uint8_t *start[GSZ_STREAMS] = {0};
+    NAME(begin)(d, lanes, start, safe, at);
     for (;;) {
         int go = 1;
-        for (unsigned j = 0; j < lanes; j++)
-            go &= ((size_t)(lane[j].end - lane[j].p) >= GROUP_BYTES) & (lane[j].position < lane[j].limit);
-        if (!go) break;
-        for (unsigned j = 0; j < lanes; j++) saved[j] = lane[j];
-        for (unsigned g = 0; g < GROUP_REFILLS; g++) {
-            for (unsigned j = 0; j < lanes; j++) NAME(refill)(&lane[j]);
-            for (unsigned k = 0; k < (wide ? GSZ_WIDE_LOOKUPS : GSZ_NARROW_LOOKUPS); k++)
-                for (unsigned j = 0; j < lanes; j++) NAME(lookup)(&lane[j], d, mask, wide);
+        for (unsigned j = 0; j < lanes; j++) go &= bit[j] < safe[j];
+        NAME(keep)(d, lanes, bit, at, table);
+        if (!go) return;
+        for (unsigned g = 0; g < NARROW_REFILLS; g++) {
+            uint64_t word[GSZ_STREAMS] = {0};
+            for (unsigned j = 0; j < lanes; j++) word[j] = NAME(refill)(start[j], bit[j]);
+            for (unsigned k = 0; k < NARROW_LOOKUPS; k++)
+                GSZ_UNROLL_LANES for (unsigned j = 0; j < lanes; j++) {
+                    uint64_t e = entries[(word[j] & mask) + table[j]];
+                    unsigned code = (unsigned)(e >> GSZ_ENTRY_BITS) & 31, extra = (unsigned)(e >> GSZ_ENTRY_EXTRA) & 31;
+                    uint32_t values = (uint32_t)e;
+                    out[at[j]] = (int16_t)(uint16_t)values;
+                    out[at[j] + 1] = (int16_t)(uint16_t)(values >> 16);
+                    at[j] += (size_t)(e >> GSZ_ENTRY_ADVANCE & 0xffff);
+                    bit[j] += code;
+                    word[j] >>= code;
+                    table[j] = (uint32_t)((int64_t)e >> 63) & size;
+                    if (extra != 0) {       /* a long run: rare where values are dense, cheap where they are not */
+                        at[j] += (uint32_t)word[j] & (((uint32_t)1 << extra) - 1);
+                        if (at[j] > d->lane[j].limit) at[j] = d->lane[j].limit + 1;
+                        bit[j] += extra;
+                        word[j] = NAME(refill)(start[j], bit[j]);
+                    }
+                }
         }
-        for (unsigned j = 0; j < lanes; j++) go &= lane[j].position <= lane[j].limit;
-        if (go) continue;
-        for (unsigned j = 0; j < lanes; j++) lane[j] = saved[j];
-        break;
+        for (unsigned j = 0; j < lanes; j++) go &= at[j] <= d->lane[j].limit;
+        if (!go) return;
     }
-    for (unsigned j = 0; j < lanes; j++) d->lane[j] = lane[j];
+}
+
+GSZ_INLINE void NAME(wide_lanes)(gsz_symbol_decoder *d, const unsigned lanes) {
+    const uint32_t size = (uint32_t)1 << d->bits, mask = size - 1;
+    const uint64_t *const entries = d->wide;
+    int32_t *const out = d->out32;
+    size_t bit[GSZ_STREAMS] = {0}, at[GSZ_STREAMS] = {0}, safe[GSZ_STREAMS] = {0};
+    uint32_t table[GSZ_STREAMS] = {0};
+    const uint8_t *start[GSZ_STREAMS] = {0};
+    NAME(begin)(d, lanes, start, safe, at);
+    for (;;) {
+        int go = 1;
+        for (unsigned j = 0; j < lanes; j++) go &= bit[j] < safe[j];
+        NAME(keep)(d, lanes, bit, at, table);
+        if (!go) return;
+        for (unsigned g = 0; g < WIDE_REFILLS; g++)
+            for (unsigned j = 0; j < lanes; j++) {
+                uint64_t word = NAME(refill)(start[j], bit[j]), e = entries[(word & mask) + table[j]];
+                unsigned code = (unsigned)(e >> GSZ_ENTRY_BITS) & 31, extra = (unsigned)(e >> GSZ_ENTRY_EXTRA) & 31;
+                uint32_t number = (uint32_t)(word >> code) & (uint32_t)(((uint64_t)1 << extra) - 1);
+                uint32_t of_value = 0u - (uint32_t)(e >> GSZ_ENTRY_OF_VALUE & 1);
+                out[at[j]] = (int32_t)((uint32_t)e + (number & of_value));
+                at[j] += (size_t)(e >> GSZ_ENTRY_ADVANCE & 0xffff) + (number & ~of_value);
+                if (at[j] > d->lane[j].limit) at[j] = d->lane[j].limit + 1;
+                bit[j] += code + extra;
+                table[j] = (uint32_t)((int64_t)e >> 63) & size;
+            }
+        for (unsigned j = 0; j < lanes; j++) go &= at[j] <= d->lane[j].limit;
+        if (!go) return;
+    }
 }
 
 static void NAME(decode_narrow)(gsz_symbol_decoder *d) {
-    if (d->streams == 1) NAME(decode_lanes)(d, 1, 0);
-    else NAME(decode_lanes)(d, GSZ_STREAMS, 0);
+    if (d->streams == 1) NAME(narrow_lanes)(d, 1);
+    else NAME(narrow_lanes)(d, GSZ_STREAMS);
 }
 
 static void NAME(decode_wide)(gsz_symbol_decoder *d) {
-    if (d->streams == 1) NAME(decode_lanes)(d, 1, 1);
-    else NAME(decode_lanes)(d, GSZ_STREAMS, 1);
+    if (d->streams == 1) NAME(wide_lanes)(d, 1);
+    else NAME(wide_lanes)(d, GSZ_STREAMS);
 }
-#undef GROUP_REFILLS
-#undef GROUP_BYTES
+#undef NARROW_REFILLS
+#undef NARROW_LOOKUPS
+#undef WIDE_REFILLS
+#undef ROUND_BYTES

@@ -11,7 +11,7 @@ typedef struct {
     gsz_scratch k;              /* quantised integers of a chunk */
     gsz_scratch predicted;      /* what is left of them after prediction */
     gsz_scratch signed_bytes;   /* a byte plane as symbols */
-    gsz_scratch positions;      /* of non-zero symbols */
+    gsz_scratch tokens;         /* of the symbols to encode */
     gsz_scratch at;             /* positions of escapes */
     gsz_scratch codes;          /* counts and codes */
     gsz_scratch tables;         /* for decoding */
