@@ -58,7 +58,7 @@ GSZ_INLINE int gsz_bits_end(gsz_bitreader *b) {
 }
 
 /* Writer into memory that the caller has sized. */
-typedef struct { uint8_t *p; uint64_t bits; unsigned count; } gsz_bitwriter;
+typedef struct gsz_bitwriter { uint8_t *p; uint64_t bits; unsigned count; } gsz_bitwriter;
 
 /* Whole bytes go to memory; 8 bytes are touched, fewer than 8 bits stay. */
 GSZ_INLINE void gsz_bits_store(gsz_bitwriter *b) {

@@ -75,6 +75,11 @@ GSZ_INLINE int gsz_floor_log2(uint32_t v) { /* v > 0 */
 #define GSZ_FORMAT_VERSION 0          /* 0 = draft */
 #define GSZ_MAX_NAME 1023
 #define GSZ_MAX_BYTES ((uint64_t)1 << 62)
-#define GSZ_CHUNK ((size_t)1 << 18)   /* elements a chunk: one entropy segment, one unit of parallel work */
+/* Elements a chunk: one entropy segment, one unit of parallel work, small enough for the second-level cache.
+ * Predictors need whole rows or planes, at least eight of them, so a chunk may be larger. */
+#define GSZ_CHUNK ((size_t)1 << 16)
+#define GSZ_CHUNK_UNITS 8u
+#define GSZ_MAX_UNIT ((size_t)1 << 18)
+#define GSZ_MAX_CHUNK (GSZ_MAX_UNIT * GSZ_CHUNK_UNITS)
 
 #endif

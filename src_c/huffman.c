@@ -64,18 +64,20 @@ static void limit_depths(const uint32_t *depth, unsigned n, unsigned limit, unsi
     }
 }
 
-void gsz_code_build(gsz_code *code, const uint32_t *counts, unsigned n, unsigned limit) {
+void gsz_code_build(gsz_code *code, const uint32_t *counts, unsigned alphabet, unsigned limit) {
     leaf store[2][GSZ_MAX_ALPHABET];
     uint32_t depth[GSZ_MAX_ALPHABET];
     unsigned used = 0, at[GSZ_CODE_BITS + 1] = {0};
-    memset(code->length, 0, sizeof code->length);
+    memset(code->length, 0, alphabet);
+    code->alphabet = alphabet;
     code->longest = 0;
-    for (unsigned t = 0; t < n; t++)
+    code->lone = 0;
+    for (unsigned t = 0; t < alphabet; t++)
         if (counts[t]) store[0][used].count = counts[t], store[0][used++].token = (uint16_t)t;
     if (used == 0) return;
     if (used == 1) {
         code->length[store[0][0].token] = 1;
-        (void)gsz_code_assign(code, n);
+        (void)gsz_code_assign(code);
         return;
     }
     const leaf *sorted = sort_leaves(store[0], store[1], used);
@@ -85,17 +87,10 @@ void gsz_code_build(gsz_code *code, const uint32_t *counts, unsigned n, unsigned
     unsigned i = 0;
     for (unsigned d = limit; d >= 1; d--)           /* rarest tokens first, so the deepest first */
         for (unsigned k = at[d]; k > 0; k--) code->length[sorted[i++].token] = (uint8_t)d;
-    (void)gsz_code_assign(code, n);
+    (void)gsz_code_assign(code);
 }
 
 /* ---- canonical codes */
-
-int gsz_code_is_lone(const gsz_code *code, unsigned n) {
-    unsigned used = 0;
-    if (code->longest != 1) return 0;
-    for (unsigned t = 0; t < n; t++) used += code->length[t] != 0;
-    return used == 1;
-}
 
 static uint16_t reverse_bits(uint32_t v, unsigned n) {
     uint32_t r = 0;
@@ -103,11 +98,11 @@ static uint16_t reverse_bits(uint32_t v, unsigned n) {
     return (uint16_t)r;
 }
 
-int gsz_code_assign(gsz_code *code, unsigned n) {
+int gsz_code_assign(gsz_code *code) {
     unsigned at[GSZ_CODE_BITS + 2] = {0}, used = 0;
     uint32_t next[GSZ_CODE_BITS + 2], c = 0;
     code->longest = 0;
-    for (unsigned t = 0; t < n; t++) {
+    for (unsigned t = 0; t < code->alphabet; t++) {
         at[code->length[t]]++;
         if (code->length[t] > code->longest) code->longest = code->length[t];
     }
@@ -118,9 +113,9 @@ int gsz_code_assign(gsz_code *code, unsigned n) {
         used += at[d];
     }
     /* complete: the code after the last one of the longest length would be 2^length */
-    int lone = used == 1 && code->longest == 1;
-    GSZ_CHECK(lone || c + at[GSZ_CODE_BITS] == (uint32_t)1 << GSZ_CODE_BITS, GSZ_E_TABLE);
-    for (unsigned t = 0; t < n; t++) {
+    code->lone = used == 1 && code->longest == 1;
+    GSZ_CHECK(code->lone || c + at[GSZ_CODE_BITS] == (uint32_t)1 << GSZ_CODE_BITS, GSZ_E_TABLE);
+    for (unsigned t = 0; t < code->alphabet; t++) {
         unsigned d = code->length[t];
         if (d) code->code[t] = reverse_bits(next[d]++, d);
     }

@@ -7,6 +7,7 @@
 
 #define GSZ_ESCAPE INT32_MIN        /* in an array of integers: stored exactly elsewhere */
 #define GSZ_ESCAPE16 INT16_MIN
+#define GSZ_FAR16 (INT16_MIN + 1)   /* a class that stands in a list of its own */
 #define GSZ_FLOAT_TYPES 4           /* GSZ_FLOAT16 .. GSZ_FLOAT64 */
 
 /* Largest |k|: floats hold it exactly, and sums of eight residuals stay inside int32. */
@@ -21,6 +22,7 @@ typedef struct {
 /* Finite values of an array. */
 typedef struct { double min, max; size_t finite; } gsz_range;
 
+struct gsz_bitwriter;           /* bits.h */
 struct gsz_symbol_encoder;      /* symbols.h */
 struct gsz_symbol_decoder;
 
@@ -50,19 +52,23 @@ typedef struct gsz_kernels {
     /* Positions and values of the non-zero integers, in order; both arrays have room for n + 8. */
     size_t (*compact)(const int32_t *v, size_t n, uint32_t *positions, int32_t *values);
 
-    /* Tokens of compacted integers with the runs before them (see symbols.h); where magnitudes pass
-     * 2^GSZ_DIRECT_MAX only the runs are right.  Returns how many runs are long. */
-    size_t (*name_tokens)(const uint32_t *positions, const int32_t *values, size_t count, uint32_t next, uint32_t *tokens);
+    /* Tokens of compacted integers with the runs before them, for `low` raw bits and classes up to `classes`
+     * (see symbols.h).  `next` is the position the first run may begin at.  Returns how many runs are long. */
+    size_t (*name_tokens)(const uint32_t *positions, const int32_t *values, size_t count, uint32_t next,
+                          unsigned low, uint32_t classes, uint32_t *tokens);
 
-    /* Positions of escapes in k; returns how many. */
-    size_t (*find_escapes16)(const int16_t *k, size_t n, uint32_t *positions);
-    size_t (*find_escapes32)(const int32_t *k, size_t n, uint32_t *positions);
+    /* Raw low bits of compacted integers, none for 0 bits; escapes have zeros.  Twins: join_low gives symbols from
+     * classes and fields of `low` bits; `size` bytes hold a field for every class that is not 0. */
+    void (*put_low)(const int32_t *values, size_t count, unsigned low, struct gsz_bitwriter *out);
+    void (*join_low)(const int16_t *classes, size_t n, unsigned low, const uint8_t *fields, size_t size, int32_t *v);
+
+    /* Positions of a value; returns how many. */
+    size_t (*find16)(const int16_t *v, size_t n, int16_t value, uint32_t *positions);
+    size_t (*find32)(const int32_t *v, size_t n, int32_t value, uint32_t *positions);
 
     /* The streams' hot loops; see symbols_tmpl.h. */
-    void (*encode_narrow)(struct gsz_symbol_encoder *e);
-    void (*encode_wide)(struct gsz_symbol_encoder *e);
-    void (*decode_narrow)(struct gsz_symbol_decoder *d);
-    void (*decode_wide)(struct gsz_symbol_decoder *d);
+    void (*encode_streams)(struct gsz_symbol_encoder *e);
+    void (*decode_streams)(struct gsz_symbol_decoder *d);
 
     uint32_t (*crc32c)(uint32_t crc, const uint8_t *p, size_t n);
 } gsz_kernels;

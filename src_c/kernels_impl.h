@@ -1,7 +1,7 @@
 /* Everything of one kernel table.  No include guard: kernels.c and x86/kernels_avx2.c include it, each
  * after defining SUFFIX (the ending of the names) and HALF_HARDWARE (F16C conversions at hand). */
 
-#include "bytes.h"
+#include "bits.h"
 #include "fp.h"
 #include "kernels.h"
 #include "symbols.h"
@@ -82,20 +82,48 @@ static size_t NAME(survey)(const int32_t *v, size_t n, uint32_t *largest) {
 }
 
 static size_t NAME(name_tokens)(const uint32_t *restrict positions, const int32_t *restrict values, size_t count,
-                                uint32_t next, uint32_t *restrict tokens) {
+                                uint32_t next, unsigned low, uint32_t classes, uint32_t *restrict tokens) {
     uint32_t long_runs = 0;
     for (size_t i = 0; i < count; i++) {
         uint32_t gap = positions[i] - (i > 0 ? positions[i - 1] + 1 : next);
-        uint32_t v = (uint32_t)values[i], zigzag = (v << 1) ^ (uint32_t)(values[i] >> 31);
-        uint32_t token = values[i] == GSZ_ESCAPE ? GSZ_TOKEN_ESCAPE : GSZ_TOKEN_VALUE - 1 + zigzag;
+        int32_t v = values[i];
+        uint32_t magnitude = v < 0 ? 0u - (uint32_t)v : (uint32_t)v, class = (magnitude - 1) >> low;
+        uint32_t token = class < classes ? GSZ_TOKEN_VALUE + 2 * class + (uint32_t)(v > 0) : GSZ_TOKEN_FAR;
         uint32_t table = gap != 0 ? GSZ_MAX_ALPHABET : 0;
-        tokens[i] = ((token + table) & 0xffff) | (gap < GSZ_LONG_RUN ? gap : GSZ_LONG_RUN) << GSZ_TOKEN_GAP;
+        token = v == GSZ_ESCAPE ? GSZ_TOKEN_ESCAPE : token;
+        tokens[i] = (token + table) | (gap < GSZ_LONG_RUN ? gap : GSZ_LONG_RUN) << GSZ_TOKEN_GAP;
         long_runs += gap >= GSZ_LONG_RUN;
     }
     return long_runs;
 }
 
-#ifndef HAVE_COMPACT
+GSZ_INLINE uint32_t NAME(low_of)(int32_t v, uint32_t mask) {
+    uint32_t magnitude = v < 0 ? 0u - (uint32_t)v : (uint32_t)v;
+    return v == GSZ_ESCAPE ? 0 : (magnitude - 1) & mask;
+}
+
+GSZ_INLINE int32_t NAME(joined)(int16_t class, unsigned low, uint32_t field) {
+    uint32_t m = ((((uint32_t)(class < 0 ? -class : class) - 1) << low) | field) + 1;
+    return class == 0 ? 0 : class == GSZ_ESCAPE16 ? GSZ_ESCAPE : (int32_t)(class < 0 ? 0u - m : m);
+}
+
+/* From any element on: fields one by one, bytes beyond the end read as zero. */
+static void NAME(join_rest)(const int16_t *classes, size_t i, size_t n, unsigned low, const uint8_t *fields,
+                            size_t size, size_t bit, int32_t *v) {
+    const uint32_t mask = ((uint32_t)1 << low) - 1;
+    for (; i < n; i++) {
+        uint64_t word = 0;
+        size_t byte = bit >> 3;
+        if (byte + 8 <= size) word = gsz_load_le64(fields + byte);     /* nocheck: the line above */
+        else for (size_t k = byte; k < size; k++) word |= (uint64_t)fields[k] << (8 * (k - byte));
+        v[i] = NAME(joined)(classes[i], low, (uint32_t)(word >> (bit & 7)) & mask);
+        bit += classes[i] != 0 ? low : 0;
+    }
+}
+
+#ifdef OWN_TWINS
+#include OWN_TWINS
+#else
 static size_t NAME(compact)(const int32_t *v, size_t n, uint32_t *positions, int32_t *values) {
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
@@ -105,33 +133,40 @@ static size_t NAME(compact)(const int32_t *v, size_t n, uint32_t *positions, int
     }
     return count;
 }
+
+static void NAME(put_low)(const int32_t *values, size_t count, unsigned low, gsz_bitwriter *out) {
+    const uint32_t mask = ((uint32_t)1 << low) - 1;
+    for (size_t i = 0; i < count; i++) gsz_bits_put(out, NAME(low_of)(values[i], mask), low);
+}
+
+static void NAME(join_low)(const int16_t *classes, size_t n, unsigned low, const uint8_t *fields, size_t size, int32_t *v) {
+    NAME(join_rest)(classes, 0, n, low, fields, size, 0, v);
+}
 #endif
 
-static size_t NAME(find_escapes16)(const int16_t *k, size_t n, uint32_t *positions) {
+static size_t NAME(find16)(const int16_t *v, size_t n, int16_t value, uint32_t *positions) {
     size_t count = 0, i = 0;
     for (; i + 16 <= n; i += 16) {
         int any = 0;
-        for (size_t j = 0; j < 16; j++) any |= k[i + j] == GSZ_ESCAPE16;
-        if (!any) continue;
-        for (size_t j = 0; j < 16; j++)
-            if (k[i + j] == GSZ_ESCAPE16) positions[count++] = (uint32_t)(i + j);
+        for (size_t j = 0; j < 16; j++) any |= v[i + j] == value;
+        for (size_t j = 0; any && j < 16; j++)
+            if (v[i + j] == value) positions[count++] = (uint32_t)(i + j);
     }
     for (; i < n; i++)
-        if (k[i] == GSZ_ESCAPE16) positions[count++] = (uint32_t)i;
+        if (v[i] == value) positions[count++] = (uint32_t)i;
     return count;
 }
 
-static size_t NAME(find_escapes32)(const int32_t *k, size_t n, uint32_t *positions) {
+static size_t NAME(find32)(const int32_t *v, size_t n, int32_t value, uint32_t *positions) {
     size_t count = 0, i = 0;
     for (; i + 16 <= n; i += 16) {
         int any = 0;
-        for (size_t j = 0; j < 16; j++) any |= k[i + j] == GSZ_ESCAPE;
-        if (!any) continue;
-        for (size_t j = 0; j < 16; j++)
-            if (k[i + j] == GSZ_ESCAPE) positions[count++] = (uint32_t)(i + j);
+        for (size_t j = 0; j < 16; j++) any |= v[i + j] == value;
+        for (size_t j = 0; any && j < 16; j++)
+            if (v[i + j] == value) positions[count++] = (uint32_t)(i + j);
     }
     for (; i < n; i++)
-        if (k[i] == GSZ_ESCAPE) positions[count++] = (uint32_t)i;
+        if (v[i] == value) positions[count++] = (uint32_t)i;
     return count;
 }
 
@@ -141,5 +176,4 @@ static size_t NAME(find_escapes32)(const int32_t *k, size_t n, uint32_t *positio
 #define KERNEL_TABLE(MASK, CRC) { \
     MASK, FOR_TYPES(quantise), FOR_TYPES(dequantise16), FOR_TYPES(dequantise32), FOR_TYPES(range), \
     FOR_TYPES(sum_squares), FOR_TYPES(sum_errors), NAME(survey), NAME(compact), NAME(name_tokens), \
-    NAME(find_escapes16), NAME(find_escapes32), \
-    NAME(encode_narrow), NAME(encode_wide), NAME(decode_narrow), NAME(decode_wide), CRC}
+    NAME(put_low), NAME(join_low), NAME(find16), NAME(find32), NAME(encode_streams), NAME(decode_streams), CRC}

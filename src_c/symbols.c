@@ -1,29 +1,11 @@
 #include "symbols.h"
 
-/* ---- tokens: how a value or a run is named.  extra = number of raw bits that follow the token */
+/* ---- runs: tokens with extra bits behind them (format.md 4.2) */
 
-typedef struct { unsigned token, extra; uint32_t bits; } token;
+typedef struct { unsigned token, extra; uint32_t bits; } run_token;
 
-GSZ_INLINE token token_of_value(int32_t v, unsigned direct) {
-    token t = {GSZ_TOKEN_ESCAPE, 0, 0};
-    if (v == GSZ_ESCAPE) return t;
-    uint32_t positive = v > 0, m = positive ? (uint32_t)v : 0u - (uint32_t)v;
-    if (m < (uint32_t)1 << direct) {
-        t.token = GSZ_TOKEN_VALUE + 2 * (m - 1) + positive;
-        return t;
-    }
-    unsigned e = (unsigned)gsz_floor_log2(m);
-    uint32_t slot = ((1u << direct) - 1) + (e - direct) * GSZ_VALUE_OCTAVE + (m >> (e - 3) & 7);
-    t.token = GSZ_TOKEN_VALUE + 2 * slot + positive;
-    t.extra = e - 3;
-    /* counted from the smallest value of the token, so upwards for both signs */
-    uint32_t mask = ((uint32_t)1 << t.extra) - 1;
-    t.bits = positive ? m & mask : mask - (m & mask);
-    return t;
-}
-
-GSZ_INLINE token token_of_run(uint32_t length) { /* 1 .. GSZ_RUN_LONGEST */
-    token t = {GSZ_TOKEN_RUN + length - 1, 0, 0};
+GSZ_INLINE run_token token_of_run(uint32_t length) { /* 1 .. GSZ_RUN_LONGEST */
+    run_token t = {GSZ_TOKEN_RUN + length - 1, 0, 0};
     if (length <= GSZ_RUN_DIRECT) return t;
     unsigned e = (unsigned)gsz_floor_log2(length);
     t.token = GSZ_TOKEN_RUN + GSZ_RUN_DIRECT + (e - 4) * 2 + (length >> (e - 1) & 1);
@@ -32,20 +14,7 @@ GSZ_INLINE token token_of_run(uint32_t length) { /* 1 .. GSZ_RUN_LONGEST */
     return t;
 }
 
-/* Smallest value of a value token, and its number of extra bits: the inverse of token_of_value. */
-static int32_t value_of_token(unsigned t, unsigned direct, unsigned *extra) {
-    uint32_t slot = (t - GSZ_TOKEN_VALUE) / 2, positive = (t - GSZ_TOKEN_VALUE) & 1, m = slot + 1;
-    *extra = 0;
-    if (m >= (uint32_t)1 << direct) {
-        uint32_t k = slot - ((1u << direct) - 1);
-        unsigned e = direct + k / GSZ_VALUE_OCTAVE;
-        *extra = e - 3;
-        m = (uint32_t)(8 + k % GSZ_VALUE_OCTAVE) << (e - 3);
-        if (!positive) m += ((uint32_t)1 << *extra) - 1;
-    }
-    return positive ? (int32_t)m : -(int32_t)m;
-}
-
+/* Shortest run of a token, and its number of extra bits: the inverse. */
 static uint32_t run_of_token(unsigned t, unsigned *extra) {
     uint32_t slot = t - GSZ_TOKEN_RUN;
     *extra = 0;
@@ -55,13 +24,15 @@ static uint32_t run_of_token(unsigned t, unsigned *extra) {
     return (uint32_t)(2 + (slot - GSZ_RUN_DIRECT) % 2) << (e - 1);
 }
 
-/* Part of stream j of `streams`: [start, start of j + 1). */
+/* Start of stream j's part of n symbols; that of j + 1 is its end. */
 GSZ_INLINE size_t stream_start(size_t n, unsigned streams, unsigned j) { return n * j / streams; }
 
-/* ---- header byte (format.md 4.1): bit 0 four streams, bit 1 table B, bits 2..4 direct - 4, bit 7 all zero */
-#define HEADER_FOUR 1u
-#define HEADER_TABLE_B 2u
-#define HEADER_ALL_ZERO 0x80u
+/* ---- header byte (format.md 4.1) */
+#define HEADER_FOUR 1u          /* four streams, else one */
+#define HEADER_TABLE_B 2u       /* code B has a table of its own, else it is A's */
+#define HEADER_LOW 4u           /* values have raw low bits: their number and the bytes they take follow */
+#define HEADER_FAR 8u           /* there is a list of far classes: the bytes it takes follow */
+#define HEADER_ALL_ZERO 0x80u   /* nothing follows */
 
 /* ---- encoding */
 
@@ -70,9 +41,12 @@ GSZ_INLINE size_t stream_start(size_t n, unsigned streams, unsigned j) { return 
 typedef struct {
     const int32_t *symbols;
     size_t n, nonzero;
-    unsigned direct, codes;
-    int wide;
-    uint32_t *tokens, *extra, *gaps;    /* next free places */
+    unsigned low, codes;
+    uint32_t classes;                   /* magnitude classes that have tokens */
+    unsigned alphabet;                  /* tokens that may occur are below */
+    uint32_t *tokens, *gaps;            /* next free places */
+    gsz_bitwriter low_bits;
+    gsz_writer far;                     /* list of far classes */
     uint32_t counts[2][2 * GSZ_MAX_ALPHABET];   /* by token of A, then of B; even and odd tokens apart */
     uint32_t runs[4][GSZ_LONG_RUN + 1];         /* before tokens; four apart, most are 0 */
     gsz_code code[2];
@@ -81,18 +55,77 @@ typedef struct {
     gsz_symbol_encoder streams;
 } encoder;
 
-/* How many tokens a table may hold before it costs more than it gains, by the number of values. */
-static unsigned affordable_direct(size_t nonzero) {
-    unsigned direct = GSZ_DIRECT_MIN;
-    while (direct < GSZ_DIRECT_MAX && nonzero >> (direct + 6) != 0) direct++;
-    return direct;
+/* How many classes a table may hold before it costs more than it gains, by the number of values. */
+static uint32_t affordable_classes(size_t nonzero) {
+    unsigned bits = 4;
+    while (bits < 10 && nonzero >> (bits + 6) != 0) bits++;
+    return ((uint32_t)1 << bits) - 1;
 }
 
-static void choose_shape(encoder *e, uint32_t largest) {
-    unsigned most = affordable_direct(e->nonzero), need = GSZ_DIRECT_MIN;
-    while (need < 31 && largest + 1 >= (uint32_t)1 << need) need++;    /* magnitudes up to largest + 1 */
-    e->wide = need > most;
-    e->direct = e->wide ? GSZ_MIN(most, 6u) : need;
+/* 256 log2(v) for v > 0, interpolated: errs by less than 0.09 bits, the same way for all alternatives. */
+static uint64_t log2_256(uint64_t v) {
+    unsigned e = 0;
+    while (v >> e > 1) e++;
+    return e * 256 + ((e >= 8 ? v >> (e - 8) : v << (8 - e)) & 255);
+}
+
+#define HISTOGRAM 2048u
+#define FAR_COST (24 * 256u)        /* token and list, 1/256 bits */
+#define TABLE_COST (4 * 256u)       /* a token's code length */
+#define BIAS 185u                   /* what a sample's entropy misses for each used class: log2(e) / 2 (Miller, Madow) */
+
+/* Estimated cost, in 1/256 bits, of coding `total` sampled classes (counts of classes 0 .. n - 1), with `shift` raw
+ * bits each, when the tensor has `scale` times as many. */
+static uint64_t cost_of_shift(const uint32_t *count, uint32_t n, uint32_t total, unsigned shift, uint32_t classes,
+                              uint64_t scale) {
+    uint64_t cost = (uint64_t)total * shift * 256, table = 0;
+    for (uint32_t c = 0; c < n; c++) {
+        if (count[c] == 0) continue;
+        cost += (uint64_t)count[c] * (log2_256(total) - log2_256(count[c]));
+        cost += BIAS;
+        if (c < classes) table += TABLE_COST;
+        else cost += (uint64_t)count[c] * FAR_COST;
+    }
+    return cost * scale + table;
+}
+
+/* The number of raw bits, from a sample of the values: the most that cost at most 1/256 over the best. */
+static unsigned choose_low(gsz_work *work, encoder *e, uint32_t largest) {
+    uint32_t count[HISTOGRAM] = {0}, total = 0;
+    unsigned base = 0, best = 0;
+    uint64_t sum = 0, least = UINT64_MAX, cost[GSZ_MAX_LOW + 1];
+    while (base < GSZ_MAX_LOW && largest >> base >= HISTOGRAM) base++;
+    size_t blocks = GSZ_MIN((e->n + BLOCK - 1) / BLOCK, (size_t)4), far_apart = e->n / blocks;
+    for (size_t b = 0; b < blocks; b++) {
+        size_t from = b * far_apart;
+        size_t got = work->kernels->compact(e->symbols + from, GSZ_MIN(BLOCK, e->n - from), e->positions, e->values);
+        for (size_t i = 0; i < got; i++) {
+            if (e->values[i] == GSZ_ESCAPE) continue;
+            uint32_t m = (uint32_t)(e->values[i] < 0 ? -e->values[i] : e->values[i]) - 1;
+            sum += m;
+            count[GSZ_MIN(m >> base, HISTOGRAM - 1)]++;
+            total++;
+        }
+    }
+    if (total == 0 || (base == 0 && sum < (uint64_t)total * 6)) return base;    /* no noise below the values */
+    uint64_t scale = GSZ_MAX(e->nonzero / total, (size_t)1);
+    uint32_t n = HISTOGRAM;
+    for (unsigned low = base; low <= GSZ_MAX_LOW; low++) {
+        cost[low] = cost_of_shift(count, n, total, low, e->classes, scale);
+        least = GSZ_MIN(least, cost[low]);
+        for (uint32_t c = 0; c < n / 2; c++) count[c] = count[2 * c] + count[2 * c + 1];
+        memset(count + n / 2, 0, (n - n / 2) * sizeof *count);
+        n = GSZ_MAX(n / 2, 1u);
+    }
+    for (unsigned low = base; low <= GSZ_MAX_LOW; low++)
+        if (cost[low] <= least + least / 256) best = low;
+    return best;
+}
+
+static void choose_shape(gsz_work *work, encoder *e, uint32_t largest) {
+    e->classes = affordable_classes(e->nonzero);
+    e->low = choose_low(work, e, largest);
+    e->alphabet = GSZ_TOKEN_VALUE + 2 * GSZ_MIN(e->classes, (largest >> e->low) + 1);
     e->streams.streams = e->nonzero >= 2048 ? GSZ_STREAMS : 1;
 }
 
@@ -100,7 +133,7 @@ static void choose_shape(encoder *e, uint32_t largest) {
 static unsigned code_limit(const encoder *e) {
     unsigned limit = e->nonzero >= 131072 ? 12 : e->nonzero >= 65536 ? 11 : e->nonzero >= 4096 ? 10 : 9, used = 0;
     const uint32_t *a = e->counts[0], *b = a + GSZ_MAX_ALPHABET;
-    for (unsigned t = 0; t < GSZ_TOKENS(e->direct); t++) used += (a[t] | b[t]) != 0;
+    for (unsigned t = 0; t < e->alphabet; t++) used += (a[t] | b[t]) != 0;
     while (limit < GSZ_CODE_BITS && used > (unsigned)1 << (limit - 2)) limit++;
     return limit;
 }
@@ -143,110 +176,120 @@ static void collect_long_runs(encoder *e, size_t left, uint32_t begin) {
     }
 }
 
-/* Names the tokens of symbols [from, to), whose last zeros go to *next. */
-static void name_block(gsz_work *work, encoder *e, uint32_t from, uint32_t to, uint32_t *next) {
-    size_t count = work->kernels->compact(e->symbols + from, to - from, e->positions, e->values);
-    uint32_t begin = *next - from;      /* modulo 2^32: the run may have begun before the block */
-    size_t long_runs = work->kernels->name_tokens(e->positions, e->values, count, begin, e->tokens);
-    for (size_t i = 0; e->wide && i < count; i++) {
-        token v = token_of_value(e->values[i], e->direct);
-        uint32_t table = (e->tokens[i] >> GSZ_TOKEN_GAP) ? GSZ_MAX_ALPHABET : 0;
-        e->tokens[i] = (e->tokens[i] >> GSZ_TOKEN_GAP << GSZ_TOKEN_GAP) | (v.token + table);
-        *e->extra++ = v.bits | v.extra << 27;
+/* Far classes of a block: ((M - 1) << 1) + (v > 0). */
+static int collect_far(encoder *e, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        unsigned t = e->tokens[i] & 0xffff;
+        if (t != GSZ_TOKEN_FAR && t != GSZ_TOKEN_FAR + GSZ_MAX_ALPHABET) continue;
+        uint32_t m = (uint32_t)(e->values[i] < 0 ? -e->values[i] : e->values[i]) - 1;
+        GSZ_TRY(gsz_put_varint(&e->far, (uint64_t)(m >> e->low) << 1 | (e->values[i] > 0)));
     }
+    return GSZ_OK;
+}
+
+/* Names the tokens of symbols [from, to); *next moves behind the last that is not zero. */
+static int name_block(const gsz_kernels *kernels, encoder *e, uint32_t from, uint32_t to, int any_far, uint32_t *next) {
+    size_t count = kernels->compact(e->symbols + from, to - from, e->positions, e->values);
+    uint32_t begin = *next - from;      /* modulo 2^32: the run may have begun before the block */
+    size_t long_runs = kernels->name_tokens(e->positions, e->values, count, begin, e->low, e->classes, e->tokens);
+    if (e->low > 0) kernels->put_low(e->values, count, e->low, &e->low_bits);
+    if (any_far) GSZ_TRY(collect_far(e, count));
     count_block(e, count);
     collect_long_runs(e, long_runs, begin);
     e->tokens += count;
     if (count > 0) *next = from + e->positions[count - 1] + 1;
+    return GSZ_OK;
 }
 
-static void name_stream(gsz_work *work, encoder *e, uint32_t from, uint32_t to, gsz_source *s) {
+static int name_stream(const gsz_kernels *kernels, encoder *e, uint32_t from, uint32_t to, int any_far, gsz_source *s) {
     uint32_t next = from;
     s->tokens = e->tokens;
-    s->extra = e->extra;
     s->gaps = e->gaps;
-    for (uint32_t at = from; at < to; at += BLOCK) name_block(work, e, at, GSZ_MIN(at + BLOCK, to), &next);
+    for (uint32_t at = from; at < to; at += BLOCK)
+        GSZ_TRY(name_block(kernels, e, at, GSZ_MIN(at + BLOCK, to), any_far, &next));
     s->tokens_end = e->tokens;
     s->zeros = to - next;
     count_run(e, s->zeros);
+    return GSZ_OK;
 }
 
-static void name_all(gsz_work *work, encoder *e) {
-    unsigned n = GSZ_TOKENS(e->direct);
-    for (unsigned i = 0; i < 4; i++) memset(e->counts[i / 2] + i % 2 * GSZ_MAX_ALPHABET, 0, n * sizeof(uint32_t));
+static int name_all(const gsz_kernels *kernels, encoder *e, uint32_t largest) {
+    const unsigned streams = e->streams.streams;
+    int any_far = largest >> e->low >= e->classes;
+    for (unsigned i = 0; i < 4; i++)
+        memset(e->counts[i / 2] + i % 2 * GSZ_MAX_ALPHABET, 0, e->alphabet * sizeof(uint32_t));
     memset(e->runs, 0, sizeof e->runs);
-    for (unsigned j = 0; j < e->streams.streams; j++)
-        name_stream(work, e, (uint32_t)stream_start(e->n, e->streams.streams, j),
-                    (uint32_t)stream_start(e->n, e->streams.streams, j + 1), &e->streams.source[j]);
-    for (unsigned t = 0; t < n; t++) {
+    for (unsigned j = 0; j < streams; j++)
+        GSZ_TRY(name_stream(kernels, e, (uint32_t)stream_start(e->n, streams, j),
+                            (uint32_t)stream_start(e->n, streams, j + 1), any_far, &e->streams.source[j]));
+    for (unsigned t = 0; t < e->alphabet; t++) {
         e->counts[0][t] += e->counts[1][t];
         e->counts[0][GSZ_MAX_ALPHABET + t] += e->counts[1][GSZ_MAX_ALPHABET + t];
     }
     for (uint32_t gap = 1; gap < GSZ_LONG_RUN; gap++)
         e->counts[0][token_of_run(gap).token] += e->runs[0][gap] + e->runs[1][gap] + e->runs[2][gap] + e->runs[3][gap];
+    return GSZ_OK;
 }
 
 /* One code or two: B must have enough tokens to pay for its table. */
 static void build_codes(encoder *e) {
-    unsigned n = GSZ_TOKENS(e->direct);
     uint32_t *a = e->counts[0], *b = a + GSZ_MAX_ALPHABET, second = 0;
-    for (unsigned t = 0; t < n; t++) second += b[t];
+    for (unsigned t = 0; t < e->alphabet; t++) second += b[t];
     e->codes = second >= 64 ? 2 : 1;
-    for (unsigned t = 0; e->codes == 1 && t < n; t++) a[t] += b[t], b[t] = 0;
+    for (unsigned t = 0; e->codes == 1 && t < e->alphabet; t++) a[t] += b[t], b[t] = 0;
     unsigned limit = code_limit(e);
-    gsz_code_build(&e->code[0], a, n, limit);
-    if (e->codes == 2) gsz_code_build(&e->code[1], b, n, limit);
+    gsz_code_build(&e->code[0], a, e->alphabet, limit);
+    if (e->codes == 2) gsz_code_build(&e->code[1], b, e->alphabet, limit);
     else e->code[1] = e->code[0];
 }
 
-static unsigned extra_of_token(unsigned t, unsigned direct) {
-    unsigned extra = 0;
-    if (t >= GSZ_TOKEN_VALUE) (void)value_of_token(t, direct, &extra);
-    else if (t >= GSZ_TOKEN_RUN) (void)run_of_token(t, &extra);
-    return extra;
-}
-
-/* Bits of all streams (one too many a token where a lone token costs none). */
+/* Bits of all streams. */
 static uint64_t stream_bits(const encoder *e) {
     uint64_t bits = 0;
     for (unsigned c = 0; c < 2; c++)
-        for (unsigned t = 0; t < GSZ_TOKENS(e->direct); t++) {
-            uint64_t count = e->counts[0][c * GSZ_MAX_ALPHABET + t];
-            if (count) bits += count * (e->code[c].length[t] + extra_of_token(t, e->direct));
+        for (unsigned t = 0; t < e->alphabet; t++) {
+            unsigned extra = 0;
+            if (t >= GSZ_TOKEN_RUN && t < GSZ_TOKEN_VALUE) (void)run_of_token(t, &extra);
+            bits += (uint64_t)e->counts[0][c * GSZ_MAX_ALPHABET + t] * (gsz_code_cost(&e->code[c], t) + extra);
         }
     return bits;
 }
 
 /* A table: longest code, how many run and value tokens are listed, then their lengths (format.md 4.3). */
-static void write_table(gsz_bitwriter *b, const gsz_code *code, unsigned direct) {
-    unsigned runs = GSZ_RUN_TOKENS, values = GSZ_VALUE_TOKENS(direct);
+static void write_table(gsz_bitwriter *b, const gsz_code *code) {
+    unsigned runs = GSZ_RUN_TOKENS, values = code->alphabet - GSZ_TOKEN_VALUE;
     while (runs > 0 && code->length[GSZ_TOKEN_RUN + runs - 1] == 0) runs--;
     while (values > 0 && code->length[GSZ_TOKEN_VALUE + values - 1] == 0) values--;
     gsz_bits_put(b, code->longest, 4);
     gsz_bits_put(b, runs, 6);
-    gsz_bits_put(b, values, 12);
+    gsz_bits_put(b, values, 11);
     gsz_bits_put(b, code->length[GSZ_TOKEN_ESCAPE], 4);
+    gsz_bits_put(b, code->length[GSZ_TOKEN_FAR], 4);
     gsz_lengths_write(b, code, GSZ_TOKEN_RUN, GSZ_TOKEN_RUN + runs);
     gsz_lengths_write(b, code, GSZ_TOKEN_VALUE, GSZ_TOKEN_VALUE + values);
 }
-#define TABLE_BYTES ((26 + 7 * GSZ_MAX_ALPHABET) / 8 + 16)
+#define TABLE_BYTES ((29 + 7 * GSZ_MAX_ALPHABET) / 8 + 16)
+
+static int write_tables(const encoder *e, gsz_writer *out) {
+    GSZ_TRY(gsz_writer_reserve(out, 2 * TABLE_BYTES));
+    gsz_bitwriter b = {out->data + out->size, 0, 0};
+    for (unsigned c = 0; c < e->codes; c++) write_table(&b, &e->code[c]);
+    out->size = (size_t)(gsz_bits_flush(&b) - out->data);
+    return GSZ_OK;
+}
 
 /* Codes as the hot loop wants them. */
 static void prepare_codes(encoder *e) {
     gsz_symbol_encoder *s = &e->streams;
-    unsigned n = GSZ_TOKENS(e->direct);
     for (unsigned c = 0; c < 2; c++) {
         const gsz_code *code = &e->code[c];
-        int lone = gsz_code_is_lone(code, n);
-        for (unsigned t = 0; t < n; t++) {
-            gsz_ready r = GSZ_READY(code->code[t], lone ? 0 : code->length[t]);
-            s->value[c * GSZ_MAX_ALPHABET + t] = r;
-            if (t >= GSZ_TOKEN_RUN && t < GSZ_TOKEN_VALUE) s->long_run[c][t - GSZ_TOKEN_RUN] = r;
-        }
+        for (unsigned t = 0; t < code->alphabet; t++)
+            s->value[c * GSZ_MAX_ALPHABET + t] = GSZ_READY(code->code[t], gsz_code_cost(code, t));
+        memcpy(s->long_run[c], s->value + c * GSZ_MAX_ALPHABET + GSZ_TOKEN_RUN, sizeof s->long_run[c]);
     }
     s->run[0] = 0;
     for (uint32_t gap = 1; gap < GSZ_LONG_RUN; gap++) {
-        token t = token_of_run(gap);
+        run_token t = token_of_run(gap);
         gsz_ready r = s->long_run[0][t.token - GSZ_TOKEN_RUN];
         s->run[gap] = GSZ_READY(GSZ_READY_BITS(r) | t.bits << GSZ_READY_LENGTH(r), GSZ_READY_LENGTH(r) + t.extra);
     }
@@ -255,7 +298,7 @@ static void prepare_codes(encoder *e) {
 void gsz_put_run(gsz_bitwriter *b, const gsz_symbol_encoder *e, uint32_t length) {
     for (unsigned table = 0; length > 0; table = 1) {
         uint32_t part = GSZ_MIN(length, GSZ_RUN_LONGEST);
-        token t = token_of_run(part);
+        run_token t = token_of_run(part);
         gsz_ready r = e->long_run[table][t.token - GSZ_TOKEN_RUN];
         gsz_bits_put(b, GSZ_READY_BITS(r) | (uint64_t)t.bits << GSZ_READY_LENGTH(r), GSZ_READY_LENGTH(r) + t.extra);
         length -= part;
@@ -264,26 +307,38 @@ void gsz_put_run(gsz_bitwriter *b, const gsz_symbol_encoder *e, uint32_t length)
 
 static int write_streams(gsz_work *work, encoder *e, gsz_writer *out) {
     gsz_symbol_encoder *s = &e->streams;
-    size_t room = (size_t)(stream_bits(e) / 8) + 16, size = 0;      /* of each stream: all could be in one */
+    size_t room = (size_t)(stream_bits(e) / 8) + 16;        /* of each stream: all could be in one */
     const uint8_t *end[GSZ_STREAMS];
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, room * s->streams));
+    uint8_t *start = (uint8_t *)work->bytes.data;
     for (unsigned j = 0; j < s->streams; j++) {
-        gsz_bitwriter b = {(uint8_t *)work->bytes.data + j * room, 0, 0};
+        gsz_bitwriter b = {start + j * room, 0, 0};
         s->source[j].out = b;
     }
     prepare_codes(e);
-    if (e->wide) work->kernels->encode_wide(s);
-    else work->kernels->encode_narrow(s);
+    work->kernels->encode_streams(s);
     for (unsigned j = 0; j < s->streams; j++) {
         end[j] = gsz_bits_flush(&s->source[j].out);
-        size = (size_t)(end[j] - ((uint8_t *)work->bytes.data + j * room));
-        if (j + 1 < s->streams) GSZ_TRY(gsz_put_varint(out, size));
+        if (j + 1 < s->streams) GSZ_TRY(gsz_put_varint(out, (uint64_t)(end[j] - (start + j * room))));
     }
-    for (unsigned j = 0; j < s->streams; j++) {
-        const uint8_t *start = (const uint8_t *)work->bytes.data + j * room;
-        GSZ_TRY(gsz_put_bytes(out, start, (size_t)(end[j] - start)));
-    }
+    for (unsigned j = 0; j < s->streams; j++) GSZ_TRY(gsz_put_bytes(out, start + j * room, (size_t)(end[j] - (start + j * room))));
     return GSZ_OK;
+}
+
+/* Everything after naming, in the order of format.md 4.1. */
+static int write_symbols(gsz_work *work, encoder *e, gsz_writer *out) {
+    const uint8_t *low = (const uint8_t *)work->low.data;
+    size_t low_size = e->low > 0 ? (size_t)(gsz_bits_flush(&e->low_bits) - low) : 0;
+    build_codes(e);
+    GSZ_TRY(gsz_put_u8(out, (e->streams.streams == GSZ_STREAMS ? HEADER_FOUR : 0) | (e->codes == 2 ? HEADER_TABLE_B : 0)
+                            | (e->low > 0 ? HEADER_LOW : 0) | (e->far.size > 0 ? HEADER_FAR : 0)));
+    if (e->low > 0) GSZ_TRY(gsz_put_u8(out, e->low));
+    if (e->low > 0) GSZ_TRY(gsz_put_varint(out, low_size));
+    if (e->far.size > 0) GSZ_TRY(gsz_put_varint(out, e->far.size));
+    GSZ_TRY(write_tables(e, out));
+    GSZ_TRY(write_streams(work, e, out));
+    GSZ_TRY(gsz_put_bytes(out, e->far.data, e->far.size));
+    return gsz_put_bytes(out, low, low_size);
 }
 
 int gsz_symbols_encode(gsz_work *work, const int32_t *symbols, size_t n, gsz_writer *out) {
@@ -294,91 +349,108 @@ int gsz_symbols_encode(gsz_work *work, const int32_t *symbols, size_t n, gsz_wri
     e->n = n;
     e->nonzero = work->kernels->survey(symbols, n, &largest);
     if (e->nonzero == 0) return gsz_put_u8(out, HEADER_ALL_ZERO);
-    choose_shape(e, largest);
-    /* tokens, then extra bits, then long runs: these are fewer than n / GSZ_LONG_RUN + 1 */
-    size_t words = e->nonzero * (e->wide ? 2 : 1) + n / GSZ_LONG_RUN + 1;
+    choose_shape(work, e, largest);
+    size_t words = e->nonzero + n / GSZ_LONG_RUN + 1;   /* tokens, then lengths of long runs */
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->tokens, words * sizeof(uint32_t)));
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->low, e->nonzero * e->low / 8 + 16));
     e->tokens = (uint32_t *)work->tokens.data;
-    e->extra = e->tokens + e->nonzero;
-    e->gaps = e->extra + (e->wide ? e->nonzero : 0);
-    name_all(work, e);
-    build_codes(e);
-    GSZ_TRY(gsz_put_u8(out, (e->streams.streams == GSZ_STREAMS ? HEADER_FOUR : 0) | (e->codes == 2 ? HEADER_TABLE_B : 0)
-                            | (e->direct - GSZ_DIRECT_MIN) << 2));
-    GSZ_TRY(gsz_writer_reserve(out, 2 * TABLE_BYTES));
-    gsz_bitwriter b = {out->data + out->size, 0, 0};
-    for (unsigned c = 0; c < e->codes; c++) write_table(&b, &e->code[c], e->direct);
-    out->size = (size_t)(gsz_bits_flush(&b) - out->data);
-    return write_streams(work, e, out);
+    e->gaps = e->tokens + e->nonzero;
+    gsz_bitwriter b = {(uint8_t *)work->low.data, 0, 0};
+    e->low_bits = b;
+    gsz_writer_init(&e->far, work->heap);
+    int status = name_all(work->kernels, e, largest);
+    if (status == GSZ_OK) status = write_symbols(work, e, out);
+    gsz_writer_release(&e->far);
+    return status;
 }
 
 /* ---- decoding */
 
-static int read_table(gsz_bitreader *b, gsz_code *code, unsigned direct) {
-    memset(code->length, 0, sizeof code->length);
+static int read_table(gsz_bitreader *b, gsz_code *code) {
+    memset(code->length, 0, GSZ_TOKEN_VALUE);
     code->longest = gsz_bits_get(b, 4);
-    unsigned longest = code->longest, runs = gsz_bits_get(b, 6), values = gsz_bits_get(b, 12);
+    unsigned longest = code->longest, runs = gsz_bits_get(b, 6), values = gsz_bits_get(b, 11);
     GSZ_CHECK(longest >= 1 && longest <= GSZ_CODE_BITS, GSZ_E_TABLE);
-    GSZ_CHECK(runs <= GSZ_RUN_TOKENS && values <= GSZ_VALUE_TOKENS(direct), GSZ_E_TABLE);
+    GSZ_CHECK(runs <= GSZ_RUN_TOKENS && values <= 2 * GSZ_CLASSES, GSZ_E_TABLE);
     code->length[GSZ_TOKEN_ESCAPE] = (uint8_t)gsz_bits_get(b, 4);
-    GSZ_CHECK(code->length[GSZ_TOKEN_ESCAPE] <= longest, GSZ_E_TABLE);
+    code->length[GSZ_TOKEN_FAR] = (uint8_t)gsz_bits_get(b, 4);
+    GSZ_CHECK(code->length[GSZ_TOKEN_ESCAPE] <= longest && code->length[GSZ_TOKEN_FAR] <= longest, GSZ_E_TABLE);
     GSZ_TRY(gsz_lengths_read(b, code, GSZ_TOKEN_RUN, GSZ_TOKEN_RUN + runs));
     GSZ_TRY(gsz_lengths_read(b, code, GSZ_TOKEN_VALUE, GSZ_TOKEN_VALUE + values));
     GSZ_CHECK(runs == 0 || code->length[GSZ_TOKEN_RUN + runs - 1] != 0, GSZ_E_TABLE);
     GSZ_CHECK(values == 0 || code->length[GSZ_TOKEN_VALUE + values - 1] != 0, GSZ_E_TABLE);
-    GSZ_TRY(gsz_code_assign(code, GSZ_TOKEN_VALUE + values));
+    code->alphabet = GSZ_TOKEN_VALUE + values;
+    GSZ_TRY(gsz_code_assign(code));
     GSZ_CHECK(code->longest == longest, GSZ_E_TABLE);
     return GSZ_OK;
 }
 
-static uint64_t entry_of_token(unsigned t, unsigned direct) {
+/* Both codes; a stream without B uses A throughout. */
+static int read_codes(gsz_work *work, gsz_reader *in, unsigned header) {
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->codes, 2 * sizeof(gsz_code)));
+    gsz_code *code = (gsz_code *)work->codes.data;
+    gsz_bitreader b;
+    gsz_bits_init(&b, in->p, in->end);
+    GSZ_TRY(read_table(&b, &code[0]));
+    if (header & HEADER_TABLE_B) GSZ_TRY(read_table(&b, &code[1]));
+    else code[1] = code[0];
+    GSZ_CHECK(b.overrun == 0, GSZ_E_SECTION);
+    GSZ_CHECK(gsz_bits_peek(&b, b.count & 7) == 0, GSZ_E_SECTION);      /* filler of the last byte */
+    in->p = b.p - b.count / 8;                                          /* whole bytes that were not used */
+    return GSZ_OK;
+}
+
+static uint64_t entry_of_token(unsigned t) {
     unsigned extra;
-    if (t == GSZ_TOKEN_ESCAPE) return (uint64_t)(uint32_t)GSZ_ESCAPE | (uint64_t)1 << GSZ_ENTRY_ADVANCE;
+    uint64_t one = (uint64_t)1 << GSZ_ENTRY_ADVANCE;
+    if (t == GSZ_TOKEN_ESCAPE) return one | (uint16_t)GSZ_ESCAPE16;
+    if (t == GSZ_TOKEN_FAR) return one | (uint16_t)GSZ_FAR16;
     if (t < GSZ_TOKEN_VALUE) {
         uint64_t run = run_of_token(t, &extra);
         return run << GSZ_ENTRY_ADVANCE | (uint64_t)extra << GSZ_ENTRY_EXTRA | (uint64_t)1 << GSZ_ENTRY_NEXT;
     }
-    int32_t v = value_of_token(t, direct, &extra);
-    return (uint64_t)(uint32_t)v | (uint64_t)1 << GSZ_ENTRY_ADVANCE | (uint64_t)extra << GSZ_ENTRY_EXTRA
-         | (uint64_t)(extra != 0) << GSZ_ENTRY_OF_VALUE;
+    int class = (int)(t - GSZ_TOKEN_VALUE) / 2 + 1;
+    return one | (uint16_t)(int16_t)((t - GSZ_TOKEN_VALUE) % 2 ? class : -class);
 }
 
 /* One entry a table index: the token whose code the index begins with. */
-static void fill_table(uint64_t *table, unsigned bits, const gsz_code *code, unsigned direct) {
-    unsigned n = GSZ_TOKENS(direct);
-    int lone = gsz_code_is_lone(code, n);
-    for (unsigned t = 0; t < n; t++) {
-        unsigned length = code->length[t];
-        if (length == 0) continue;
-        if (lone) length = 0;
-        uint64_t e = entry_of_token(t, direct) | (uint64_t)length << GSZ_ENTRY_BITS;
-        for (uint32_t i = lone ? 0 : code->code[t]; i < (uint32_t)1 << bits; i += (uint32_t)1 << length) table[i] = e;
+static void fill_table(uint64_t *table, unsigned bits, const gsz_code *code) {
+    for (unsigned t = 0; t < code->alphabet; t++) {
+        unsigned length = gsz_code_cost(code, t);
+        if (code->length[t] == 0) continue;
+        uint64_t e = entry_of_token(t) | (uint64_t)length << GSZ_ENTRY_BITS;
+        for (uint32_t i = code->code[t]; i < (uint32_t)1 << bits; i += (uint32_t)1 << length) table[i] = e;
     }
 }
 
-/* The entry with its value as 16 bits. */
-GSZ_INLINE uint64_t narrow_of(uint64_t e) {
-    uint64_t v = (uint32_t)e == (uint32_t)GSZ_ESCAPE ? (uint64_t)(uint16_t)GSZ_ESCAPE16 : e & 0xffff;
-    return (e >> 32 << 32) | v;
-}
-
-/* Narrow entries: where the index bits behind a token's code hold a whole second token, both at once.  Runs above
- * 1 skip the place of value 1, so they can only come second.  `second` holds entries with the value moved there. */
-static void pair_up(uint64_t *narrow, uint64_t *second, const uint64_t *single, unsigned bits) {
+/* Where the index bits behind a token's code hold a whole second token, both at once.  Runs above 1 skip the place
+ * of value 1, so they can only come second.  `second` holds the entries with their value moved there. */
+static void pair_up(uint64_t *pairs, uint64_t *second, const uint64_t *single, unsigned bits) {
     const uint32_t size = (uint32_t)1 << bits;
-    for (uint32_t i = 0; i < 2 * size; i++) {
-        uint64_t e = narrow[i] = narrow_of(single[i]);
-        second[i] = (e & 0xffff) << 16 | e >> 32 << 32;
-    }
+    for (uint32_t i = 0; i < 2 * size; i++) second[i] = (single[i] & 0xffff) << 16 | single[i] >> 32 << 32;
     for (uint32_t table = 0; table < 2 * size; table += size)
         for (uint32_t i = 0; i < size; i++) {
-            uint64_t first = narrow[table + i];
+            uint64_t first = single[table + i];
             unsigned length = (unsigned)(first >> GSZ_ENTRY_BITS) & 31;
             uint64_t next = second[(first >> GSZ_ENTRY_NEXT) * size + (i >> length)];
             unsigned both = length + ((unsigned)(next >> GSZ_ENTRY_BITS) & 31);
             uint64_t pair = (first & 0xffffffffffffu) + ((uint64_t)length << GSZ_ENTRY_BITS) + next;
-            narrow[table + i] = (first >> GSZ_ENTRY_ADVANCE & 0xffff) == 1 && both <= bits ? pair : first;
+            pairs[table + i] = (first >> GSZ_ENTRY_ADVANCE & 0xffff) == 1 && both <= bits ? pair : first;
         }
+}
+
+/* Decoding tables of both codes, in one index width. */
+static int build_tables(gsz_work *work, gsz_symbol_decoder *d) {
+    const gsz_code *code = (const gsz_code *)work->codes.data;
+    d->bits = GSZ_MAX(code[0].longest, code[1].longest);
+    size_t entries = (size_t)2 << d->bits;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->tables, 3 * entries * sizeof(uint64_t)));
+    uint64_t *single = (uint64_t *)work->tables.data, *pairs = single + entries, *second = pairs + entries;
+    for (unsigned c = 0; c < 2; c++) fill_table(single + c * entries / 2, d->bits, &code[c]);
+    pair_up(pairs, second, single, d->bits);
+    d->single = single;
+    d->pairs = pairs;
+    return GSZ_OK;
 }
 
 /* The careful loop: one token at a time, every step checked, to the exact end of a stream. */
@@ -391,44 +463,17 @@ static int finish_lane(const gsz_symbol_decoder *d, gsz_lane *lane) {
     gsz_bits_skip(&b, (unsigned)(lane->bit % 8));
     while (lane->position < lane->limit) {
         gsz_bits_refill(&b);
-        uint64_t e = d->wide[(b.bits & mask) + table];
-        unsigned extra = (unsigned)(e >> GSZ_ENTRY_EXTRA) & 31;
+        uint64_t e = d->single[(b.bits & mask) + table];
         gsz_bits_skip(&b, (unsigned)(e >> GSZ_ENTRY_BITS) & 31);
-        uint32_t number = gsz_bits_get(&b, extra);
+        size_t advance = (size_t)(e >> GSZ_ENTRY_ADVANCE & 0xffff) + gsz_bits_get(&b, (unsigned)(e >> GSZ_ENTRY_EXTRA) & 31);
         GSZ_CHECK(b.overrun == 0, GSZ_E_STREAM);
-        size_t advance = (size_t)(e >> GSZ_ENTRY_ADVANCE & 0xffff);
-        table = (uint32_t)(e >> GSZ_ENTRY_NEXT) * size;
-        if (e >> GSZ_ENTRY_OF_VALUE & 1) {
-            d->out32[lane->position] = (int32_t)((uint32_t)e + number);
-        } else {
-            advance += number;
-            GSZ_CHECK(advance <= lane->limit - lane->position, GSZ_E_STREAM);
-            if (d->out32 != NULL) d->out32[lane->position] = (int32_t)(uint32_t)e;
-            else d->out16[lane->position] = (uint32_t)e == (uint32_t)GSZ_ESCAPE ? GSZ_ESCAPE16 : (int16_t)(uint32_t)e;
-        }
+        GSZ_CHECK(advance <= lane->limit - lane->position, GSZ_E_STREAM);
+        d->out[lane->position] = (int16_t)(uint16_t)e;
         lane->position += advance;
+        table = (uint32_t)(e >> GSZ_ENTRY_NEXT) * size;
     }
     GSZ_CHECK(gsz_bits_end(&b), GSZ_E_STREAM);
     return GSZ_OK;
-}
-
-/* Values with extra bits do not fit the narrow tables. */
-static int needs_wide(const gsz_code *code, unsigned direct) {
-    unsigned first = GSZ_TOKEN_VALUE + 2 * ((1u << direct) - 1);
-    for (unsigned c = 0; c < 2; c++)
-        for (unsigned k = first; k < GSZ_TOKENS(direct); k++)
-            if (code[c].length[k]) return 1;
-    return 0;
-}
-
-/* The streams' parts are decoded with padding between them; close the gaps. */
-static void close_gaps(const gsz_symbol_decoder *d, size_t n) {
-    size_t itemsize = d->out32 != NULL ? 4 : 2;
-    uint8_t *base = d->out32 != NULL ? (uint8_t *)d->out32 : (uint8_t *)d->out16;
-    for (unsigned j = 1; j < d->streams; j++) {
-        size_t start = stream_start(n, d->streams, j), end = stream_start(n, d->streams, j + 1);
-        memmove(base + start * itemsize, base + (start + j * GSZ_LANE_PADDING) * itemsize, (end - start) * itemsize);
-    }
 }
 
 static int set_lanes(gsz_symbol_decoder *d, gsz_reader in, size_t n) {
@@ -447,68 +492,96 @@ static int set_lanes(gsz_symbol_decoder *d, gsz_reader in, size_t n) {
     return GSZ_OK;
 }
 
-/* Both codes; a stream without B uses A throughout. */
-static int read_codes(gsz_work *work, gsz_reader *in, unsigned header, unsigned direct) {
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->codes, 2 * sizeof(gsz_code)));
-    gsz_code *code = (gsz_code *)work->codes.data;
-    gsz_bitreader b;
-    gsz_bits_init(&b, in->p, in->end);
-    GSZ_TRY(read_table(&b, &code[0], direct));
-    if (header & HEADER_TABLE_B) GSZ_TRY(read_table(&b, &code[1], direct));
-    else code[1] = code[0];
-    GSZ_CHECK(b.overrun == 0, GSZ_E_SECTION);
-    GSZ_CHECK(gsz_bits_peek(&b, b.count & 7) == 0, GSZ_E_SECTION);      /* filler of the last byte */
-    in->p = b.p - b.count / 8;                                          /* whole bytes that were not used */
-    return GSZ_OK;
-}
-
-/* Decoding tables of both codes, in one index width. */
-static int build_tables(gsz_work *work, gsz_symbol_decoder *d, unsigned direct, int *wide, int *escape) {
-    const gsz_code *code = (const gsz_code *)work->codes.data;
-    d->bits = GSZ_MAX(code[0].longest, code[1].longest);
-    size_t entries = (size_t)2 << d->bits;
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->tables, 3 * entries * sizeof(uint64_t)));
-    uint64_t *single = (uint64_t *)work->tables.data, *narrow = single + entries, *second = narrow + entries;
-    for (unsigned c = 0; c < 2; c++) fill_table(single + c * entries / 2, d->bits, &code[c], direct);
-    *wide = needs_wide(code, direct);
-    *escape = code[0].length[GSZ_TOKEN_ESCAPE] || code[1].length[GSZ_TOKEN_ESCAPE];
-    if (!*wide) pair_up(narrow, second, single, d->bits);
-    d->wide = single;
-    d->narrow = narrow;
-    return GSZ_OK;
-}
-
-static int read_header(gsz_work *work, gsz_reader *in, gsz_symbol_decoder *d, int *wide, int *escape) {
-    unsigned header;
-    GSZ_CHECK(gsz_get_u8(in, &header), GSZ_E_SECTION);
-    if (header == HEADER_ALL_ZERO) {
-        GSZ_CHECK(gsz_left(in) == 0, GSZ_E_SECTION);
-        return GSZ_OK;
+/* The streams' parts are decoded with padding between them; close the gaps. */
+static void close_gaps(const gsz_symbol_decoder *d, size_t n) {
+    for (unsigned j = 1; j < d->streams; j++) {
+        size_t start = stream_start(n, d->streams, j), end = stream_start(n, d->streams, j + 1);
+        memmove(d->out + start, d->out + start + j * GSZ_LANE_PADDING, (end - start) * sizeof *d->out);
     }
-    unsigned direct = GSZ_DIRECT_MIN + (header >> 2 & 7);
-    GSZ_CHECK(direct <= GSZ_DIRECT_MAX && (header & 0xe0) == 0, GSZ_E_RESERVED);
+}
+
+/* What stands behind the streams: far classes and raw low bits (format.md 4.5 and 4.6). */
+typedef struct { unsigned low; gsz_reader far_list, low_fields; } tail;
+
+static int split_tail(gsz_reader *in, unsigned header, tail *t) {
+    uint64_t low_size = 0, far_size = 0;
+    memset(t, 0, sizeof *t);
+    if (header & HEADER_LOW) {
+        GSZ_CHECK(gsz_get_u8(in, &t->low) && gsz_get_varint(in, &low_size) == 1, GSZ_E_SECTION);
+        GSZ_CHECK(t->low >= 1 && t->low <= GSZ_MAX_LOW, GSZ_E_RESERVED);
+    }
+    if (header & HEADER_FAR) GSZ_CHECK(gsz_get_varint(in, &far_size) == 1, GSZ_E_SECTION);
+    GSZ_CHECK(low_size <= gsz_left(in) && far_size <= gsz_left(in) - low_size, GSZ_E_SECTION);
+    t->low_fields.end = in->end;
+    t->low_fields.p = t->far_list.end = in->end - low_size;
+    t->far_list.p = in->end = t->far_list.end - far_size;
+    return GSZ_OK;
+}
+
+/* Far values: their class comes from the list, their low bits are in place already. */
+static int restore_far(gsz_work *work, const int16_t *classes, size_t n, tail *t, int32_t *v) {
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->far_at, n * sizeof(uint32_t)));
+    uint32_t *at = (uint32_t *)work->far_at.data;
+    size_t count = work->kernels->find16(classes, n, GSZ_FAR16, at);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t far;
+        GSZ_CHECK(gsz_get_varint(&t->far_list, &far) == 1 && far >> 1 <= (uint32_t)INT32_MAX >> t->low, GSZ_E_SECTION);
+        uint32_t field = (0u - (uint32_t)v[at[i]] - 1) & (((uint32_t)1 << t->low) - 1);
+        uint64_t m = (far >> 1 << t->low | field) + 1;
+        GSZ_CHECK(m <= INT32_MAX, GSZ_E_SECTION);
+        v[at[i]] = far & 1 ? (int32_t)m : -(int32_t)m;
+    }
+    GSZ_CHECK(gsz_left(&t->far_list) == 0, GSZ_E_SECTION);
+    return GSZ_OK;
+}
+
+/* Symbols from classes, where these are not the same. */
+static int widen(gsz_work *work, const int16_t *classes, size_t n, tail *t, int far, gsz_symbols *out) {
+    size_t fields = 0, size = gsz_left(&t->low_fields);
+    for (size_t i = 0; i < n; i++) fields += classes[i] != 0;
+    GSZ_CHECK(size == (fields * t->low + 7) / 8, GSZ_E_SECTION);
+    GSZ_CHECK(fields * t->low % 8 == 0 || t->low_fields.end[-1] >> (fields * t->low % 8) == 0, GSZ_E_SECTION);
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->wide, n * sizeof(int32_t)));
+    int32_t *v = (int32_t *)work->wide.data;
+    work->kernels->join_low(classes, n, t->low, t->low_fields.p, size, v);
+    if (far) GSZ_TRY(restore_far(work, classes, n, t, v));
+    out->wide = v;
+    out->narrow = NULL;
+    return GSZ_OK;
+}
+
+static int decode_classes(gsz_work *work, gsz_reader in, size_t n, unsigned header, gsz_symbol_decoder *d) {
+    size_t room = (n + GSZ_STREAMS * GSZ_LANE_PADDING) * sizeof(int16_t);
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->symbols, room));
+    memset(work->symbols.data, 0, room);
+    d->out = (int16_t *)work->symbols.data;
+    if (header == HEADER_ALL_ZERO) return GSZ_OK;
+    GSZ_TRY(read_codes(work, &in, header));
+    GSZ_TRY(build_tables(work, d));
     d->streams = header & HEADER_FOUR ? GSZ_STREAMS : 1;
-    GSZ_TRY(read_codes(work, in, header, direct));
-    return build_tables(work, d, direct, wide, escape);
+    GSZ_TRY(set_lanes(d, in, n));
+    work->kernels->decode_streams(d);
+    for (unsigned j = 0; j < d->streams; j++) GSZ_TRY(finish_lane(d, &d->lane[j]));
+    close_gaps(d, n);
+    return GSZ_OK;
 }
 
 int gsz_symbols_decode(gsz_work *work, gsz_reader in, size_t n, gsz_symbols *out) {
     gsz_symbol_decoder d;
-    int wide = 0, escape = 0;
+    unsigned header;
+    tail t;
     memset(&d, 0, sizeof d);
     memset(out, 0, sizeof *out);
-    GSZ_TRY(read_header(work, &in, &d, &wide, &escape));
-    size_t room = (n + GSZ_STREAMS * GSZ_LANE_PADDING) * (wide ? sizeof(int32_t) : sizeof(int16_t));
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->symbols, room));
-    memset(work->symbols.data, 0, room);
-    if (wide) out->wide = d.out32 = (int32_t *)work->symbols.data;
-    else out->narrow = d.out16 = (int16_t *)work->symbols.data;
-    out->may_escape = escape;
-    if (d.streams == 0) return GSZ_OK;      /* all zero */
-    GSZ_TRY(set_lanes(&d, in, n));
-    if (wide) work->kernels->decode_wide(&d);
-    else work->kernels->decode_narrow(&d);
-    for (unsigned j = 0; j < d.streams; j++) GSZ_TRY(finish_lane(&d, &d.lane[j]));
-    close_gaps(&d, n);
-    return GSZ_OK;
+    GSZ_CHECK(gsz_get_u8(&in, &header), GSZ_E_SECTION);
+    GSZ_CHECK(header == HEADER_ALL_ZERO || (header & 0xf0) == 0, GSZ_E_RESERVED);
+    if (header == HEADER_ALL_ZERO) GSZ_CHECK(gsz_left(&in) == 0, GSZ_E_SECTION);
+    GSZ_TRY(split_tail(&in, header == HEADER_ALL_ZERO ? 0 : header, &t));
+    GSZ_TRY(decode_classes(work, in, n, header, &d));
+    const gsz_code *code = (const gsz_code *)work->codes.data;
+    out->narrow = d.out;
+    if (header == HEADER_ALL_ZERO) return GSZ_OK;
+    out->may_escape = code[0].length[GSZ_TOKEN_ESCAPE] || code[1].length[GSZ_TOKEN_ESCAPE];
+    int far = code[0].length[GSZ_TOKEN_FAR] || code[1].length[GSZ_TOKEN_FAR];
+    GSZ_CHECK(far == ((header & HEADER_FAR) != 0), GSZ_E_SECTION);
+    return t.low > 0 || far ? widen(work, d.out, n, &t, far, out) : GSZ_OK;
 }

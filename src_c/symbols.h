@@ -1,28 +1,29 @@
-/* Symbol streams: arrays of integers, many of them zero, as Huffman codes (format.md 4).
+/* Symbol streams: arrays of integers, often with many zeros, as Huffman codes (format.md 4).
  *
- * The array becomes tokens: a non-zero value, an escape, or a run of zeros.  Two codes are used: A at the
- * start and after a value, B after a run, where another run is rare.  So a run of zeros costs what its
- * length tells, sparse arrays go far below one bit a value, and dense ones need no second mechanism.
- * The array is cut into one or four streams that are decoded side by side. */
+ * The array becomes tokens: a value, an escape, or a run of zeros.  Two codes are used: A at the start and after a
+ * value, B after a run, where another run is rare.  So a run of zeros costs what its length tells, sparse arrays
+ * go far below one bit a value, and dense ones need no second mechanism.  Of wide values the lowest bits are noise:
+ * they are stored as they are, and tokens name the rest.  The array is cut into one or four streams that are decoded
+ * side by side. */
 #ifndef GSZ_SYMBOLS_H
 #define GSZ_SYMBOLS_H
 
 #include "huffman.h"
 #include "work.h"
 
-/* ---- tokens (format.md 4.2): escape, runs, then values by rising magnitude, - before + */
+/* ---- tokens (format.md 4.2).  A value v != 0 with `low` raw bits has the magnitude class
+ * M = ((|v| - 1) >> low) + 1, and the raw bits (|v| - 1) mod 2^low. */
 #define GSZ_TOKEN_ESCAPE 0u
-#define GSZ_RUN_DIRECT 15u          /* runs of 1..15 have a token each */
+#define GSZ_TOKEN_FAR 1u            /* a value whose class stands in a list of its own */
+#define GSZ_TOKEN_RUN 2u
+#define GSZ_RUN_DIRECT 15u          /* runs of 1..15 have a token each, */
 #define GSZ_RUN_LONGEST 32767u      /* then two tokens an octave, up to 2^15 - 1 */
 #define GSZ_RUN_TOKENS 37u          /* 15 + 2 * 11 */
-#define GSZ_TOKEN_RUN 1u
 #define GSZ_TOKEN_VALUE (GSZ_TOKEN_RUN + GSZ_RUN_TOKENS)
-#define GSZ_DIRECT_MIN 4u           /* magnitudes below 2^direct have a token each, */
-#define GSZ_DIRECT_MAX 10u
-#define GSZ_VALUE_OCTAVE 8u         /* then eight an octave and sign, up to 2^31 - 1 */
-#define GSZ_VALUE_TOKENS(direct) (2u * ((1u << (direct)) - 1u + (31u - (direct)) * GSZ_VALUE_OCTAVE))
-#define GSZ_TOKENS(direct) (GSZ_TOKEN_VALUE + GSZ_VALUE_TOKENS(direct))
-GSZ_STATIC_ASSERT(alphabet_fits, GSZ_TOKENS(GSZ_DIRECT_MAX) <= GSZ_MAX_ALPHABET);
+#define GSZ_CLASSES 1023u           /* M = 1, 2, ...: token GSZ_TOKEN_VALUE + 2 (M - 1) + (v > 0) */
+#define GSZ_TOKENS (GSZ_TOKEN_VALUE + 2 * GSZ_CLASSES)
+#define GSZ_MAX_LOW 24u
+GSZ_STATIC_ASSERT(alphabet_fits, GSZ_TOKENS <= GSZ_MAX_ALPHABET);
 
 #define GSZ_STREAMS 4
 
@@ -40,7 +41,6 @@ typedef uint32_t gsz_ready;
 
 typedef struct {
     const uint32_t *tokens, *tokens_end;
-    const uint32_t *extra;      /* wide: value bits, their number from bit 27; one a token */
     const uint32_t *gaps;       /* the long runs */
     uint32_t zeros;             /* after the last token */
     gsz_bitwriter out;
@@ -53,24 +53,21 @@ typedef struct gsz_symbol_encoder {
     gsz_ready long_run[2][GSZ_RUN_TOKENS];      /* by token, A and B */
     gsz_ready value[2 * GSZ_MAX_ALPHABET];      /* A's then B's */
 } gsz_symbol_encoder;
-/* A pair of narrow tokens, each with its short run, goes out in one store: 4 extra bits for runs below 64. */
+/* A pair of tokens, each with its short run, goes out in one store: 4 extra bits for runs below 64. */
 GSZ_STATIC_ASSERT(run_fits, GSZ_CODE_BITS + 4 <= 16);
 GSZ_STATIC_ASSERT(pair_fits, 7 + 2 * (GSZ_CODE_BITS + 4 + GSZ_CODE_BITS) <= 64);
-GSZ_STATIC_ASSERT(wide_fits, 7 + (GSZ_CODE_BITS + 4 + GSZ_CODE_BITS + 27) <= 64);
 
 /* A run of any length: the first token by A (after a value) or B, further ones by B. */
 void gsz_put_run(gsz_bitwriter *b, const gsz_symbol_encoder *e, uint32_t length);
 
 /* ---- decoding tables: an entry is 64 bits, looked up by the next `bits` bits of the stream.
- *            0..15    16..31   32..47   48..55      56..60       62                            63
- * narrow     value 0  value 1  advance  code bits   extra bits   -                             next table
- * wide       value or base     advance  code bits   extra bits   extra bits are the value's    next table
- * Both store value 0 at the current position, narrow also value 1 behind it, and move on by `advance` plus
- * the number in the extra bits (unless they belong to the value).  A narrow entry covers up to two tokens. */
+ *  0..15    16..31   32..47   48..55      56..60       63
+ *  value 0  value 1  advance  code bits   extra bits   next table
+ * It stores value 0 at the current position and value 1 behind it, and moves on by `advance` plus the number in the
+ * extra bits of a run.  Values are classes with their sign.  An entry of `pairs` covers up to two tokens. */
 #define GSZ_ENTRY_ADVANCE 32
 #define GSZ_ENTRY_BITS 48
 #define GSZ_ENTRY_EXTRA 56
-#define GSZ_ENTRY_OF_VALUE 62
 #define GSZ_ENTRY_NEXT 63
 
 typedef struct {
@@ -81,11 +78,10 @@ typedef struct {
 } gsz_lane;
 
 typedef struct gsz_symbol_decoder {
-    const uint64_t *narrow, *wide;  /* tables A then B, 2^bits entries each */
+    const uint64_t *pairs, *single; /* tables A then B, 2^bits entries each */
     unsigned bits;
     unsigned streams;
-    int16_t *out16;             /* narrow output, or NULL */
-    int32_t *out32;             /* wide output, or NULL */
+    int16_t *out;
     gsz_lane lane[GSZ_STREAMS];
 } gsz_symbol_decoder;
 
@@ -99,7 +95,7 @@ typedef struct {
     int may_escape;
 } gsz_symbols;
 
-/* Twins.  n is 1 .. GSZ_CHUNK; the writer gets a self-contained byte string. */
+/* Twins.  n is 1 .. GSZ_MAX_CHUNK; the writer gets a self-contained byte string. */
 int gsz_symbols_encode(gsz_work *work, const int32_t *symbols, size_t n, gsz_writer *out);
 int gsz_symbols_decode(gsz_work *work, gsz_reader in, size_t n, gsz_symbols *out);
 

@@ -9,18 +9,15 @@
  *    15); one with extra bits clamps the position behind the limit.  So a round that starts within the limit
  *    writes less than GSZ_LANE_PADDING behind it.
  *  - Meaning: a round in which a lane passes its limit is undone, and the careful loop of symbols.c goes on. */
-#define NARROW_REFILLS 2
-#define NARROW_LOOKUPS 4
-#define WIDE_REFILLS 4
-#define ROUND_BYTES (WIDE_REFILLS * 8 + 8)
+#define REFILLS 2
+#define LOOKUPS 4       /* a refill */
+#define ROUND_BYTES 40
 
 #ifndef GSZ_SYMBOLS_TMPL_PROOF
 #define GSZ_SYMBOLS_TMPL_PROOF
-GSZ_STATIC_ASSERT(narrow_bits, NARROW_LOOKUPS * GSZ_CODE_BITS <= 57);
-GSZ_STATIC_ASSERT(wide_bits, GSZ_CODE_BITS + 27 <= 57);
-GSZ_STATIC_ASSERT(narrow_reads, NARROW_REFILLS * NARROW_LOOKUPS * (GSZ_CODE_BITS + 13) / 8 + 1 + 8 <= ROUND_BYTES);
-GSZ_STATIC_ASSERT(wide_reads, WIDE_REFILLS * (GSZ_CODE_BITS + 27) / 8 + 1 + 8 <= ROUND_BYTES);
-GSZ_STATIC_ASSERT(narrow_writes, NARROW_REFILLS * NARROW_LOOKUPS * 16 + 2 < GSZ_LANE_PADDING);
+GSZ_STATIC_ASSERT(lookups_fit, LOOKUPS * GSZ_CODE_BITS <= 57);
+GSZ_STATIC_ASSERT(reads_fit, REFILLS * LOOKUPS * (GSZ_CODE_BITS + 13) / 8 + 1 + 8 <= ROUND_BYTES);
+GSZ_STATIC_ASSERT(writes_fit, REFILLS * LOOKUPS * 16 + 2 < GSZ_LANE_PADDING);
 #endif
 
 /* ---- encoding */
@@ -52,35 +49,24 @@ GSZ_STATIC_ASSERT(narrow_writes, NARROW_REFILLS * NARROW_LOOKUPS * 16 + 2 < GSZ_
 #define STORE_BITS(j) \
     (gsz_store_le64(p[j], bits[j]), p[j] += count[j] >> 3, bits[j] >>= count[j] & 56, count[j] &= 7)
 
-#define ADD_EXTRA(j, x) (bits[j] |= (uint64_t)((x) & 0x7ffffff) << count[j], count[j] += (x) >> 27)
-
-GSZ_INLINE void NAME(encode_sources)(gsz_symbol_encoder *e, const unsigned streams, const int wide) {
+GSZ_INLINE void NAME(encode_sources)(gsz_symbol_encoder *e, const unsigned streams) {
     uint64_t bits[GSZ_STREAMS];
     unsigned count[GSZ_STREAMS];
     uint8_t *p[GSZ_STREAMS];
-    const uint32_t *token[GSZ_STREAMS], *extra[GSZ_STREAMS];
+    const uint32_t *token[GSZ_STREAMS];
     size_t shortest = SIZE_MAX;
     GSZ_UNROLL_LANES
     for (unsigned j = 0; j < streams; j++) {
         LANES_LOAD(j);
         token[j] = e->source[j].tokens;
-        extra[j] = e->source[j].extra;
         shortest = GSZ_MIN(shortest, (size_t)(e->source[j].tokens_end - token[j]));
     }
     size_t i = 0;
-    for (; !wide && i + 2 <= shortest; i += 2) {        /* side by side, two tokens a store */
+    for (; i + 2 <= shortest; i += 2) {        /* side by side, two tokens a store */
         GSZ_UNROLL_LANES
         for (unsigned j = 0; j < streams; j++) {
             ADD_TOKEN(j, token[j][i]);
             ADD_TOKEN(j, token[j][i + 1]);
-            STORE_BITS(j);
-        }
-    }
-    for (; wide && i < shortest; i++) {
-        GSZ_UNROLL_LANES
-        for (unsigned j = 0; j < streams; j++) {
-            ADD_TOKEN(j, token[j][i]);
-            ADD_EXTRA(j, extra[j][i]);
             STORE_BITS(j);
         }
     }
@@ -89,7 +75,6 @@ GSZ_INLINE void NAME(encode_sources)(gsz_symbol_encoder *e, const unsigned strea
         size_t n = (size_t)(e->source[j].tokens_end - token[j]);
         for (size_t k = i; k < n; k++) {
             ADD_TOKEN(j, token[j][k]);
-            if (wide) ADD_EXTRA(j, extra[j][k]);
             STORE_BITS(j);
         }
         LANES_STORE(j);
@@ -100,16 +85,10 @@ GSZ_INLINE void NAME(encode_sources)(gsz_symbol_encoder *e, const unsigned strea
 #undef LANES_STORE
 #undef ADD_TOKEN
 #undef STORE_BITS
-#undef ADD_EXTRA
 
-static void NAME(encode_narrow)(gsz_symbol_encoder *e) {
-    if (e->streams == 1) NAME(encode_sources)(e, 1, 0);
-    else NAME(encode_sources)(e, GSZ_STREAMS, 0);
-}
-
-static void NAME(encode_wide)(gsz_symbol_encoder *e) {
-    if (e->streams == 1) NAME(encode_sources)(e, 1, 1);
-    else NAME(encode_sources)(e, GSZ_STREAMS, 1);
+static void NAME(encode_streams)(gsz_symbol_encoder *e) {
+    if (e->streams == 1) NAME(encode_sources)(e, 1);
+    else NAME(encode_sources)(e, GSZ_STREAMS);
 }
 
 /* ---- decoding */
@@ -136,10 +115,10 @@ GSZ_INLINE void NAME(keep)(gsz_symbol_decoder *d, unsigned lanes, const size_t *
     }
 }
 
-GSZ_INLINE void NAME(narrow_lanes)(gsz_symbol_decoder *d, const unsigned lanes) {
+GSZ_INLINE void NAME(decode_lanes)(gsz_symbol_decoder *d, const unsigned lanes) {
     const uint32_t size = (uint32_t)1 << d->bits, mask = size - 1;
-    const uint64_t *const entries = d->narrow;
-    int16_t *const out = d->out16;
+    const uint64_t *const entries = d->pairs;
+    int16_t *const out = d->out;
     size_t bit[GSZ_STREAMS] = {0}, at[GSZ_STREAMS] = {0}, safe[GSZ_STREAMS] = {0};
     uint32_t table[GSZ_STREAMS] = {0};
     const uint8_t *start[GSZ_STREAMS] = {0};
@@ -149,10 +128,10 @@ GSZ_INLINE void NAME(narrow_lanes)(gsz_symbol_decoder *d, const unsigned lanes) 
         for (unsigned j = 0; j < lanes; j++) go &= bit[j] < safe[j];
         NAME(keep)(d, lanes, bit, at, table);
         if (!go) return;
-        for (unsigned g = 0; g < NARROW_REFILLS; g++) {
+        for (unsigned g = 0; g < REFILLS; g++) {
             uint64_t word[GSZ_STREAMS] = {0};
             for (unsigned j = 0; j < lanes; j++) word[j] = NAME(refill)(start[j], bit[j]);
-            for (unsigned k = 0; k < NARROW_LOOKUPS; k++)
+            for (unsigned k = 0; k < LOOKUPS; k++)
                 GSZ_UNROLL_LANES for (unsigned j = 0; j < lanes; j++) {
                     uint64_t e = entries[(word[j] & mask) + table[j]];
                     unsigned code = (unsigned)(e >> GSZ_ENTRY_BITS) & 31, extra = (unsigned)(e >> GSZ_ENTRY_EXTRA) & 31;
@@ -176,46 +155,10 @@ GSZ_INLINE void NAME(narrow_lanes)(gsz_symbol_decoder *d, const unsigned lanes) 
     }
 }
 
-GSZ_INLINE void NAME(wide_lanes)(gsz_symbol_decoder *d, const unsigned lanes) {
-    const uint32_t size = (uint32_t)1 << d->bits, mask = size - 1;
-    const uint64_t *const entries = d->wide;
-    int32_t *const out = d->out32;
-    size_t bit[GSZ_STREAMS] = {0}, at[GSZ_STREAMS] = {0}, safe[GSZ_STREAMS] = {0};
-    uint32_t table[GSZ_STREAMS] = {0};
-    const uint8_t *start[GSZ_STREAMS] = {0};
-    NAME(begin)(d, lanes, start, safe, at);
-    for (;;) {
-        int go = 1;
-        for (unsigned j = 0; j < lanes; j++) go &= bit[j] < safe[j];
-        NAME(keep)(d, lanes, bit, at, table);
-        if (!go) return;
-        for (unsigned g = 0; g < WIDE_REFILLS; g++)
-            for (unsigned j = 0; j < lanes; j++) {
-                uint64_t word = NAME(refill)(start[j], bit[j]), e = entries[(word & mask) + table[j]];
-                unsigned code = (unsigned)(e >> GSZ_ENTRY_BITS) & 31, extra = (unsigned)(e >> GSZ_ENTRY_EXTRA) & 31;
-                uint32_t number = (uint32_t)(word >> code) & (uint32_t)(((uint64_t)1 << extra) - 1);
-                uint32_t of_value = 0u - (uint32_t)(e >> GSZ_ENTRY_OF_VALUE & 1);
-                out[at[j]] = (int32_t)((uint32_t)e + (number & of_value));
-                at[j] += (size_t)(e >> GSZ_ENTRY_ADVANCE & 0xffff) + (number & ~of_value);
-                if (at[j] > d->lane[j].limit) at[j] = d->lane[j].limit + 1;
-                bit[j] += code + extra;
-                table[j] = (uint32_t)((int64_t)e >> 63) & size;
-            }
-        for (unsigned j = 0; j < lanes; j++) go &= at[j] <= d->lane[j].limit;
-        if (!go) return;
-    }
+static void NAME(decode_streams)(gsz_symbol_decoder *d) {
+    if (d->streams == 1) NAME(decode_lanes)(d, 1);
+    else NAME(decode_lanes)(d, GSZ_STREAMS);
 }
-
-static void NAME(decode_narrow)(gsz_symbol_decoder *d) {
-    if (d->streams == 1) NAME(narrow_lanes)(d, 1);
-    else NAME(narrow_lanes)(d, GSZ_STREAMS);
-}
-
-static void NAME(decode_wide)(gsz_symbol_decoder *d) {
-    if (d->streams == 1) NAME(wide_lanes)(d, 1);
-    else NAME(wide_lanes)(d, GSZ_STREAMS);
-}
-#undef NARROW_REFILLS
-#undef NARROW_LOOKUPS
-#undef WIDE_REFILLS
+#undef REFILLS
+#undef LOOKUPS
 #undef ROUND_BYTES

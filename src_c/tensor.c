@@ -37,11 +37,11 @@ int gsz_tensor_chunks(const gsz_tensor *t, gsz_lattice *lattice, size_t *chunk, 
         if (t->shape[i] != 1) size[GSZ_MIN(used, 2u)] *= t->shape[i], used++;
     unsigned dims = t->codec == GSZ_CODEC_UNIFORM ? (unsigned)t->predictor : 0;
     uint64_t unit = dims < 2 ? 1 : dims == 2 ? size[0] : size[0] * size[1];
-    if (dims > 3 || dims > GSZ_MAX(used, 1u) || unit > GSZ_CHUNK / 2) return 0;
+    if (dims > 3 || dims > GSZ_MAX(used, 1u) || unit > GSZ_MAX_UNIT) return 0;
     lattice->dims = dims;
     lattice->columns = dims < 2 ? 1 : (size_t)size[0];
     lattice->rows = dims < 3 ? 1 : (size_t)size[1];
-    *chunk = (size_t)(unit * (GSZ_CHUNK / unit));
+    *chunk = (size_t)(unit * GSZ_MAX(GSZ_CHUNK / unit, GSZ_CHUNK_UNITS));
     *count = (size_t)(t->elements / *chunk) + (t->elements % *chunk != 0);
     return 1;
 }

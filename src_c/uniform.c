@@ -66,7 +66,7 @@ static int put_escapes(gsz_work *work, const gsz_uniform *u, const void *x, cons
 static int locate(gsz_work *work, const int32_t *k, size_t n, size_t escapes) {
     if (escapes == 0) return GSZ_OK;
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->at, escapes * sizeof(uint32_t)));
-    (void)work->kernels->find_escapes32(k, n, (uint32_t *)work->at.data);
+    (void)work->kernels->find32(k, n, GSZ_ESCAPE, (uint32_t *)work->at.data);
     return GSZ_OK;
 }
 
@@ -93,8 +93,8 @@ static int find_escapes(gsz_work *work, const gsz_symbols *s, size_t n, size_t *
     if (!s->may_escape) return GSZ_OK;
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->at, n * sizeof(uint32_t)));
     uint32_t *at = (uint32_t *)work->at.data;
-    *count = s->wide != NULL ? work->kernels->find_escapes32(s->wide, n, at)
-                             : work->kernels->find_escapes16(s->narrow, n, at);
+    *count = s->wide != NULL ? work->kernels->find32(s->wide, n, GSZ_ESCAPE, at)
+                             : work->kernels->find16(s->narrow, n, GSZ_ESCAPE16, at);
     return GSZ_OK;
 }
 

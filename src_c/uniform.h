@@ -14,7 +14,7 @@ typedef struct {
 /* Integers of n values; GSZ_ESCAPE where no integer keeps the bound.  Returns how many escape. */
 size_t gsz_uniform_quantise(const gsz_kernels *kernels, const gsz_uniform *u, const void *x, size_t n, int32_t *k);
 
-/* Twins; n is 1 .. GSZ_CHUNK. */
+/* Twins; n is 1 .. GSZ_MAX_CHUNK. */
 int gsz_uniform_encode(gsz_work *work, const gsz_uniform *u, const void *x, size_t n, gsz_writer *out);
 int gsz_uniform_decode(gsz_work *work, const gsz_uniform *u, gsz_reader in, size_t n, void *x);
 

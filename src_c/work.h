@@ -13,10 +13,13 @@ typedef struct {
     gsz_scratch signed_bytes;   /* a byte plane as symbols */
     gsz_scratch tokens;         /* of the symbols to encode */
     gsz_scratch at;             /* positions of escapes */
+    gsz_scratch far_at;         /* positions of far classes */
     gsz_scratch codes;          /* counts and codes */
     gsz_scratch tables;         /* for decoding */
     gsz_scratch bytes;          /* coded streams before their lengths are known */
-    gsz_scratch symbols;        /* decoded symbols */
+    gsz_scratch low;            /* raw low bits */
+    gsz_scratch symbols;        /* decoded classes */
+    gsz_scratch wide;           /* decoded symbols, where they are more than classes */
     gsz_scratch planes;         /* elements and byte planes of the bit-exact mode */
     gsz_scratch escapes;        /* elements stored exactly */
 } gsz_work;

@@ -1,0 +1,68 @@
+/* Loops that compilers do not turn into vector code by themselves.  kernels_impl.h includes this file in place of
+ * their portable twins, to which they are bit-equal. */
+
+/* Twin of the portable loop: eight integers at a time, those that are not zero moved to the front. */
+static size_t compact_int_avx2(const int32_t *v, size_t n, uint32_t *positions, int32_t *values) {
+    size_t count = 0, i = 0;
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    for (; i + 8 <= n; i += 8) {
+        __m256i x = _mm256_loadu_si256((const __m256i *)(v + i));
+        unsigned zero = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(x, _mm256_setzero_si256())));
+        /* byte k of `order` = lane of the k-th integer that is not zero: 3 bits a lane, spread to bytes */
+        uint64_t keep = _pdep_u64(~zero & 255u, 0x0101010101010101u) * 255u;
+        uint64_t order = _pext_u64(0x0706050403020100u, keep);
+        __m256i move = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)order));
+        __m256i at = _mm256_add_epi32(_mm256_set1_epi32((int)i), lanes);
+        _mm256_storeu_si256((__m256i *)(void *)(values + count), _mm256_permutevar8x32_epi32(x, move));
+        _mm256_storeu_si256((__m256i *)(void *)(positions + count), _mm256_permutevar8x32_epi32(at, move));
+        count += (size_t)_mm_popcnt_u32(~zero & 255u);
+    }
+    for (; i < n; i++) {
+        positions[count] = (uint32_t)i;
+        values[count] = v[i];
+        count += v[i] != 0;
+    }
+    return count;
+}
+
+/* Twins of the portable loops for up to 7 bits: the fields of eight elements are one word, which pext gathers from
+ * a byte each and pdep spreads to the bytes of the elements that have one. */
+#define BYTES_OF_ONE 0x0101010101010101u
+
+static void put_low_int_avx2(const int32_t *values, size_t count, unsigned low, gsz_bitwriter *out) {
+    const __m256i mask = _mm256_set1_epi32((1 << low) - 1), escape = _mm256_set1_epi32(GSZ_ESCAPE);
+    const uint64_t fields = BYTES_OF_ONE * ((1u << (low & 7)) - 1);
+    size_t i = 0;
+    for (; low <= 7 && i + 8 <= count; i += 8) {
+        __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)(values + i));
+        __m256i m = _mm256_and_si256(_mm256_sub_epi32(_mm256_abs_epi32(v), _mm256_set1_epi32(1)), mask);
+        m = _mm256_andnot_si256(_mm256_cmpeq_epi32(v, escape), m);
+        __m128i half = _mm_packus_epi32(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1));
+        uint64_t bytes = (uint64_t)_mm_cvtsi128_si64(_mm_packus_epi16(half, half));
+        gsz_bits_put(out, _pext_u64(bytes, fields), 8 * low);
+    }
+    for (; i < count; i++) gsz_bits_put(out, low_of_int_avx2(values[i], ((uint32_t)1 << low) - 1), low);
+}
+
+static void join_low_int_avx2(const int16_t *classes, size_t n, unsigned low, const uint8_t *fields, size_t size,
+                              int32_t *v) {
+    const uint64_t each = BYTES_OF_ONE * ((1u << (low & 7)) - 1);
+    const __m256i one = _mm256_set1_epi32(1), escape = _mm256_set1_epi32(GSZ_ESCAPE16);
+    const __m128i shift = _mm_cvtsi32_si128((int)low);
+    size_t bit = 0, i = 0;
+    for (; low <= 7 && i + 8 <= n && (bit >> 3) + 8 <= size; i += 8) {
+        __m128i c16 = _mm_loadu_si128((const __m128i *)(const void *)(classes + i));
+        __m128i zero = _mm_cmpeq_epi16(c16, _mm_setzero_si128());
+        uint64_t keep = ~(uint64_t)_mm_cvtsi128_si64(_mm_packs_epi16(zero, zero));      /* a byte of ones a field */
+        uint64_t word = gsz_load_le64(fields + (bit >> 3)) >> (bit & 7);    /* nocheck: the loop's condition */
+        __m256i field = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)_pdep_u64(word, keep & each)));
+        __m256i c = _mm256_cvtepi16_epi32(c16);
+        __m256i m = _mm256_sll_epi32(_mm256_sub_epi32(_mm256_abs_epi32(c), one), shift);
+        m = _mm256_sign_epi32(_mm256_add_epi32(_mm256_or_si256(m, field), one), c);     /* 0 for class 0 */
+        m = _mm256_blendv_epi8(m, _mm256_set1_epi32(GSZ_ESCAPE), _mm256_cmpeq_epi32(c, escape));
+        _mm256_storeu_si256((__m256i *)(void *)(v + i), m);
+        bit += (size_t)_mm_popcnt_u64(keep & BYTES_OF_ONE) * low;
+    }
+    join_rest_int_avx2(classes, i, n, low, fields, size, bit, v);
+}
+
