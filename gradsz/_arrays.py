@@ -13,7 +13,8 @@ _NAMES = {0: "float16", 1: "bfloat16", 2: "float32", 3: "float64",
           12: "uint8", 13: "uint16", 14: "uint32", 15: "uint64", 16: "bool"}
 _CODES = {name: code for code, name in _NAMES.items()}
 _CODE_OF_DTYPE = {np.dtype(name): code for name, code in _CODES.items() if name != "bfloat16"}
-FLOATING = frozenset({0, 1, 2, 3})
+BFLOAT16 = 1
+FLOATING = frozenset({0, BFLOAT16, 2, 3})
 MAX_DIMS = 32
 
 
@@ -21,10 +22,14 @@ def dtype_name(code: int) -> str:
     return _NAMES[code]
 
 
+_DTYPE_OF_CODE = {code: dtype for dtype, code in _CODE_OF_DTYPE.items()}
+
+
 def dtype_of(code: int) -> np.dtype:
     """numpy dtype of a code; bfloat16 needs ml_dtypes."""
-    if code != _CODES["bfloat16"]:
-        return np.dtype(_NAMES[code])
+    dtype = _DTYPE_OF_CODE.get(code)
+    if dtype is not None:
+        return dtype
     try:
         import ml_dtypes
     except ImportError:
@@ -40,7 +45,7 @@ def code_of(dtype: np.dtype) -> int:
     if dtype.kind in "fiub" and (code := _CODES.get(dtype.newbyteorder("=").name)) is not None:
         return code
     if dtype.name == "bfloat16":
-        return _CODES["bfloat16"]
+        return BFLOAT16
     raise UnsupportedDtypeError(f"dtype {dtype} has no place in a message; allowed are {', '.join(_CODES)} "
                                 "(split complex arrays into real and imaginary parts)")
 
@@ -58,13 +63,18 @@ def as_array(a: object) -> np.ndarray:
     return array
 
 
-def flat_bytes(a: np.ndarray) -> np.ndarray:
-    """The elements in C order and native byte order, as uint8; a view where the array is that already."""
+def contiguous(a: np.ndarray, code: int) -> np.ndarray:
+    """The elements in C order and native byte order, as something with a buffer; no copy where none is needed."""
     if not a.dtype.isnative:
         a = a.astype(a.dtype.newbyteorder("="))
     if not a.flags.c_contiguous:
         a = np.array(a, order="C")
-    return a.reshape(-1).view(np.uint8)
+    return buffer(a, code)
+
+
+def buffer(a: np.ndarray, code: int) -> np.ndarray:
+    """A C-contiguous array as the core takes it: numpy exports no buffer of bfloat16, but of its bits."""
+    return a.view(np.uint16) if code == BFLOAT16 else a
 
 
 def empty(shape: tuple[int, ...], code: int) -> np.ndarray:

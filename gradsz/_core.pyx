@@ -3,7 +3,7 @@
 
 Nothing here knows numpy beyond the buffer protocol.  Policy (dtypes, modes, layouts) lives in the plain modules.
 """
-from cpython.buffer cimport PyBuffer_Release, PyBUF_C_CONTIGUOUS, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -73,7 +73,8 @@ cdef extern from *:
     """
     const char *GSZ_COMPILER
 
-DEF_RELEASE_GIL = 4096      # bytes: below, switching costs more than the work
+cdef enum:
+    RELEASE_GIL = 4096          # bytes: below, switching costs more than the work
 
 _cpu_mask = 0xffffffff      # read by every call; written by set_cpu_mask only
 
@@ -178,7 +179,7 @@ def encode(list items, bint named, nthreads):
     cdef size_t size = 0
     cdef int status
     set_options(&options, nthreads, 0, 0)
-    if inputs.nbytes > DEF_RELEASE_GIL:
+    if inputs.nbytes > RELEASE_GIL:
         with nogil:
             status = gsz_encode(inputs.tensors, inputs.count, named, &options, &data, &size)
     else:
@@ -238,16 +239,17 @@ cdef class Message:
         return (name, info.dtype, shape, info.nbytes, info.compressed, info.codec, info.mode, info.eb,
                 info.grid, info.predictor, info.coder)
 
-    def decode_into(self, size_t index, unsigned char[::1] out not None):
-        """Decode a tensor into a buffer of exactly its nbytes."""
-        cdef size_t size = out.shape[0]
-        cdef void *p = &out[0] if size else NULL
+    def decode_into(self, size_t index, out not None):
+        """Decode a tensor into a writeable contiguous buffer of exactly its nbytes."""
+        cdef Py_buffer view
         cdef int status
-        if size > DEF_RELEASE_GIL:
+        PyObject_GetBuffer(out, &view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+        if view.len > RELEASE_GIL:
             with nogil:
-                status = gsz_decode(self.message, index, p, size)
+                status = gsz_decode(self.message, index, view.buf, view.len)
         else:
-            status = gsz_decode(self.message, index, p, size)
+            status = gsz_decode(self.message, index, view.buf, view.len)
+        PyBuffer_Release(&view)
         if status:
             raise_status(status)
 

@@ -83,11 +83,10 @@ def verify(a, b, error_bound=None, mode="abs") -> VerifyResult:
     bound = None if error_bound is None else _params.error_bound(error_bound)
     if code not in _arrays.FLOATING:
         return _integers(a, b, bound)
-    changed = int((_arrays.flat_bytes(a).reshape(-1, a.itemsize) != _arrays.flat_bytes(b).reshape(-1, a.itemsize)).any(1).sum())
     x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
     finite = np.isfinite(x)
-    specials = int((_arrays.flat_bytes(a).reshape(-1, a.itemsize)[~finite]
-                    != _arrays.flat_bytes(b).reshape(-1, a.itemsize)[~finite]).any(1).sum())
+    differs = _bits(a) != _bits(b)
+    changed, specials = int(np.count_nonzero(differs)), int(np.count_nonzero(differs & ~finite))
     x, y = x[finite], y[finite]
     stats = _statistics(x, y)
     if bound is None:
@@ -98,6 +97,10 @@ def verify(a, b, error_bound=None, mode="abs") -> VerifyResult:
         return VerifyResult(a.size, **stats, eb=None, violations=specials + _misses_target(x, y, bound, mode))
     eb = resolved_bound(x, bound, mode)
     return VerifyResult(a.size, **stats, eb=eb, violations=specials + _beyond(x, y, eb))
+
+
+def _bits(a: np.ndarray) -> np.ndarray:
+    return _arrays.contiguous(a, _arrays.code_of(a.dtype)).reshape(-1).view(f"u{a.itemsize}")
 
 
 def resolved_bound(x: np.ndarray, bound: float, mode: str) -> float:

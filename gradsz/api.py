@@ -57,7 +57,8 @@ def compress(a, error_bound, *, mode="abs", level="fast", predictor="auto", nthr
     """
     array = _arrays.as_array(a)
     _params.level(level)
-    item = (b"", _arrays.code_of(array.dtype), array.shape, _arrays.flat_bytes(array),
+    code = _arrays.code_of(array.dtype)
+    item = (b"", code, array.shape, _arrays.contiguous(array, code),
             _params.error_bound(error_bound), _params.mode(mode), _params.predictor(predictor))
     return _core.encode([item], False, _params.nthreads(nthreads))
 
@@ -109,7 +110,7 @@ def decompress(buf, *, out=None, nthreads=1, max_output=None) -> np.ndarray:
         out = _arrays.empty(shape, code)
     else:
         _check_out(out, code, shape, data)
-    message.decode_into(0, out.reshape(-1).view(np.uint8))
+    message.decode_into(0, _arrays.buffer(out, code))
     return out
 
 

@@ -51,13 +51,14 @@ def compress_tensors(mapping, error_bound, *, mode="rel", level="fast", lossy=No
     if not isinstance(mapping, Mapping):
         raise ParameterError(f"compress_tensors takes a mapping of names to arrays, not {type(mapping).__name__}")
     _params.level(level)
-    bound, code = _params.error_bound(error_bound), _params.mode(mode)
+    bound, meaning = _params.error_bound(error_bound), _params.mode(mode)
     choose = default_lossy if lossy is None else lossy
     items = []
     for name, value in mapping.items():
         array = _arrays.as_array(value)
-        items.append((_encoded_name(name), _arrays.code_of(array.dtype), array.shape, _arrays.flat_bytes(array),
-                      bound if choose(name, array) else 0.0, code, _params.PREDICTORS["auto"]))
+        dtype = _arrays.code_of(array.dtype)
+        items.append((_encoded_name(name), dtype, array.shape, _arrays.contiguous(array, dtype),
+                      bound if choose(name, array) else 0.0, meaning, _params.PREDICTORS["auto"]))
     return _core.encode(items, True, _params.nthreads(nthreads))
 
 
@@ -91,7 +92,7 @@ def decompress_tensors(buf, *, names=None, nthreads=1, max_output=None) -> dict[
         if wanted is not None and name not in wanted:
             continue
         out = _arrays.empty(shape, code)
-        message.decode_into(i, out.reshape(-1).view(np.uint8))
+        message.decode_into(i, _arrays.buffer(out, code))
         result[name] = out
     if wanted is not None and (missing := wanted - result.keys()):
         raise ParameterError(f"the message has no tensor named {', '.join(map(repr, sorted(missing)))}")

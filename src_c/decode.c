@@ -218,14 +218,10 @@ static int decode_chunks(gsz_heap *heap, const gsz_message *m, const gsz_entry *
 }
 
 static void fill_constant(const gsz_entry *e, void *out) {
-    size_t itemsize = e->tensor.itemsize, n = (size_t)e->tensor.elements;
-    uint8_t value[8];
-    gsz_copy_le(value, e->constant, 1, itemsize);
-    if (itemsize == 1) {
-        memset(out, value[0], n);
-        return;
-    }
-    for (size_t i = 0; i < n; i++) memcpy((uint8_t *)out + i * itemsize, value, itemsize);
+    size_t itemsize = e->tensor.itemsize, n = (size_t)e->tensor.elements, done = 1;
+    gsz_copy_le(out, e->constant, 1, itemsize);
+    for (; done < n; done *= 2)     /* what is there, twice */
+        memcpy((uint8_t *)out + done * itemsize, out, GSZ_MIN(done, n - done) * itemsize);
 }
 
 int gsz_decode(const gsz_message *m, size_t index, void *out, size_t size) {

@@ -64,8 +64,7 @@ static uint32_t affordable_classes(size_t nonzero) {
 
 /* 256 log2(v) for v > 0, interpolated: errs by less than 0.09 bits, the same way for all alternatives. */
 static uint64_t log2_256(uint64_t v) {
-    unsigned e = 0;
-    while (v >> e > 1) e++;
+    unsigned e = v >> 32 ? 32 + (unsigned)gsz_floor_log2((uint32_t)(v >> 32)) : (unsigned)gsz_floor_log2((uint32_t)v);
     return e * 256 + ((e >= 8 ? v >> (e - 8) : v << (8 - e)) & 255);
 }
 
@@ -89,35 +88,43 @@ static uint64_t cost_of_shift(const uint32_t *count, uint32_t n, uint32_t total,
     return cost * scale + table;
 }
 
-/* The number of raw bits, from a sample of the values: the most that cost at most 1/256 over the best. */
-static unsigned choose_low(gsz_work *work, encoder *e, uint32_t largest) {
-    uint32_t count[HISTOGRAM] = {0}, total = 0;
-    unsigned base = 0, best = 0;
-    uint64_t sum = 0, least = UINT64_MAX, cost[GSZ_MAX_LOW + 1];
-    while (base < GSZ_MAX_LOW && largest >> base >= HISTOGRAM) base++;
-    size_t blocks = GSZ_MIN((e->n + BLOCK - 1) / BLOCK, (size_t)4), far_apart = e->n / blocks;
-    for (size_t b = 0; b < blocks; b++) {
-        size_t from = b * far_apart;
+/* Counts the classes of up to four blocks of values, `base` bits shifted off; returns how many there are, and the
+ * sum of their magnitudes less one. */
+static uint32_t sample_classes(gsz_work *work, encoder *e, unsigned base, uint32_t *count, uint64_t *sum) {
+    uint32_t total = 0;
+    size_t blocks = GSZ_MIN((e->n + BLOCK - 1) / BLOCK, (size_t)4), apart = e->n / blocks;
+    *sum = 0;
+    for (size_t from = 0; blocks > 0; blocks--, from += apart) {
         size_t got = work->kernels->compact(e->symbols + from, GSZ_MIN(BLOCK, e->n - from), e->positions, e->values);
         for (size_t i = 0; i < got; i++) {
             if (e->values[i] == GSZ_ESCAPE) continue;
             uint32_t m = (uint32_t)(e->values[i] < 0 ? -e->values[i] : e->values[i]) - 1;
-            sum += m;
+            *sum += m;
             count[GSZ_MIN(m >> base, HISTOGRAM - 1)]++;
             total++;
         }
     }
+    return total;
+}
+
+/* The number of raw bits, from a sample of the values: the most that cost at most 1/256 over the best. */
+static unsigned choose_low(gsz_work *work, encoder *e, uint32_t largest) {
+    uint32_t count[HISTOGRAM] = {0};
+    uint64_t sum, least = UINT64_MAX, cost[GSZ_MAX_LOW + 1];
+    unsigned base = 0;
+    if (largest < 8) return 0;
+    while (base < GSZ_MAX_LOW && largest >> base >= HISTOGRAM) base++;
+    uint32_t total = sample_classes(work, e, base, count, &sum);
     if (total == 0 || (base == 0 && sum < (uint64_t)total * 6)) return base;    /* no noise below the values */
-    uint64_t scale = GSZ_MAX(e->nonzero / total, (size_t)1);
-    uint32_t n = HISTOGRAM;
-    for (unsigned low = base; low <= GSZ_MAX_LOW; low++) {
-        cost[low] = cost_of_shift(count, n, total, low, e->classes, scale);
-        least = GSZ_MIN(least, cost[low]);
-        for (uint32_t c = 0; c < n / 2; c++) count[c] = count[2 * c] + count[2 * c + 1];
-        memset(count + n / 2, 0, (n - n / 2) * sizeof *count);
-        n = GSZ_MAX(n / 2, 1u);
+    uint32_t n = GSZ_MIN((largest >> base) + 1, HISTOGRAM);
+    unsigned end = base, best = base;
+    for (; end <= GSZ_MAX_LOW && n > 1; end++) {
+        cost[end] = cost_of_shift(count, n, total, end, e->classes, GSZ_MAX(e->nonzero / total, (size_t)1));
+        least = GSZ_MIN(least, cost[end]);
+        for (uint32_t c = 0; c < n; c += 2) count[c / 2] = count[c] + (c + 1 < n ? count[c + 1] : 0);
+        n = (n + 1) / 2;
     }
-    for (unsigned low = base; low <= GSZ_MAX_LOW; low++)
+    for (unsigned low = base; low < end; low++)
         if (cost[low] <= least + least / 256) best = low;
     return best;
 }
@@ -126,7 +133,7 @@ static void choose_shape(gsz_work *work, encoder *e, uint32_t largest) {
     e->classes = affordable_classes(e->nonzero);
     e->low = choose_low(work, e, largest);
     e->alphabet = GSZ_TOKEN_VALUE + 2 * GSZ_MIN(e->classes, (largest >> e->low) + 1);
-    e->streams.streams = e->nonzero >= 2048 ? GSZ_STREAMS : 1;
+    e->streams.streams = e->nonzero >= 512 ? GSZ_STREAMS : 1;
 }
 
 /* Longest code: long enough for the alphabet, and tables no larger than the data deserves. */
@@ -385,50 +392,48 @@ static int read_table(gsz_bitreader *b, gsz_code *code) {
     return GSZ_OK;
 }
 
-/* Both codes; a stream without B uses A throughout. */
-static int read_codes(gsz_work *work, gsz_reader *in, unsigned header) {
+/* One code or two. */
+static int read_codes(gsz_work *work, gsz_reader *in, unsigned codes) {
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->codes, 2 * sizeof(gsz_code)));
     gsz_code *code = (gsz_code *)work->codes.data;
     gsz_bitreader b;
     gsz_bits_init(&b, in->p, in->end);
-    GSZ_TRY(read_table(&b, &code[0]));
-    if (header & HEADER_TABLE_B) GSZ_TRY(read_table(&b, &code[1]));
-    else code[1] = code[0];
+    for (unsigned c = 0; c < codes; c++) GSZ_TRY(read_table(&b, &code[c]));
     GSZ_CHECK(b.overrun == 0, GSZ_E_SECTION);
     GSZ_CHECK(gsz_bits_peek(&b, b.count & 7) == 0, GSZ_E_SECTION);      /* filler of the last byte */
     in->p = b.p - b.count / 8;                                          /* whole bytes that were not used */
     return GSZ_OK;
 }
 
-static uint64_t entry_of_token(unsigned t) {
+static uint64_t entry_of_token(unsigned t, unsigned codes) {
     unsigned extra;
     uint64_t one = (uint64_t)1 << GSZ_ENTRY_ADVANCE;
     if (t == GSZ_TOKEN_ESCAPE) return one | (uint16_t)GSZ_ESCAPE16;
     if (t == GSZ_TOKEN_FAR) return one | (uint16_t)GSZ_FAR16;
     if (t < GSZ_TOKEN_VALUE) {
         uint64_t run = run_of_token(t, &extra);
-        return run << GSZ_ENTRY_ADVANCE | (uint64_t)extra << GSZ_ENTRY_EXTRA | (uint64_t)1 << GSZ_ENTRY_NEXT;
+        return run << GSZ_ENTRY_ADVANCE | (uint64_t)extra << GSZ_ENTRY_EXTRA | (uint64_t)(codes - 1) << GSZ_ENTRY_NEXT;
     }
     int class = (int)(t - GSZ_TOKEN_VALUE) / 2 + 1;
     return one | (uint16_t)(int16_t)((t - GSZ_TOKEN_VALUE) % 2 ? class : -class);
 }
 
 /* One entry a table index: the token whose code the index begins with. */
-static void fill_table(uint64_t *table, unsigned bits, const gsz_code *code) {
+static void fill_table(uint64_t *table, unsigned bits, const gsz_code *code, unsigned codes) {
     for (unsigned t = 0; t < code->alphabet; t++) {
         unsigned length = gsz_code_cost(code, t);
         if (code->length[t] == 0) continue;
-        uint64_t e = entry_of_token(t) | (uint64_t)length << GSZ_ENTRY_BITS;
+        uint64_t e = entry_of_token(t, codes) | (uint64_t)length << GSZ_ENTRY_BITS;
         for (uint32_t i = code->code[t]; i < (uint32_t)1 << bits; i += (uint32_t)1 << length) table[i] = e;
     }
 }
 
 /* Where the index bits behind a token's code hold a whole second token, both at once.  Runs above 1 skip the place
  * of value 1, so they can only come second.  `second` holds the entries with their value moved there. */
-static void pair_up(uint64_t *pairs, uint64_t *second, const uint64_t *single, unsigned bits) {
+static void pair_up(uint64_t *pairs, uint64_t *second, const uint64_t *single, unsigned bits, unsigned codes) {
     const uint32_t size = (uint32_t)1 << bits;
-    for (uint32_t i = 0; i < 2 * size; i++) second[i] = (single[i] & 0xffff) << 16 | single[i] >> 32 << 32;
-    for (uint32_t table = 0; table < 2 * size; table += size)
+    for (uint32_t i = 0; i < codes * size; i++) second[i] = (single[i] & 0xffff) << 16 | single[i] >> 32 << 32;
+    for (uint32_t table = 0; table < codes * size; table += size)
         for (uint32_t i = 0; i < size; i++) {
             uint64_t first = single[table + i];
             unsigned length = (unsigned)(first >> GSZ_ENTRY_BITS) & 31;
@@ -439,16 +444,17 @@ static void pair_up(uint64_t *pairs, uint64_t *second, const uint64_t *single, u
         }
 }
 
-/* Decoding tables of both codes, in one index width. */
-static int build_tables(gsz_work *work, gsz_symbol_decoder *d) {
+/* Decoding tables of one or two codes, in one index width; pairs only where the streams are worth the work. */
+static int build_tables(gsz_work *work, gsz_symbol_decoder *d, unsigned codes, size_t stream_bytes) {
     const gsz_code *code = (const gsz_code *)work->codes.data;
-    d->bits = GSZ_MAX(code[0].longest, code[1].longest);
-    size_t entries = (size_t)2 << d->bits;
+    d->bits = codes == 2 ? GSZ_MAX(code[0].longest, code[1].longest) : code[0].longest;
+    size_t entries = (size_t)codes << d->bits;
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->tables, 3 * entries * sizeof(uint64_t)));
     uint64_t *single = (uint64_t *)work->tables.data, *pairs = single + entries, *second = pairs + entries;
-    for (unsigned c = 0; c < 2; c++) fill_table(single + c * entries / 2, d->bits, &code[c]);
-    pair_up(pairs, second, single, d->bits);
-    d->single = single;
+    for (unsigned c = 0; c < codes; c++) fill_table(single + ((size_t)c << d->bits), d->bits, &code[c], codes);
+    d->single = d->pairs = single;
+    if (stream_bytes < entries) return GSZ_OK;
+    pair_up(pairs, second, single, d->bits, codes);
     d->pairs = pairs;
     return GSZ_OK;
 }
@@ -551,19 +557,25 @@ static int widen(gsz_work *work, const int16_t *classes, size_t n, tail *t, int 
 }
 
 static int decode_classes(gsz_work *work, gsz_reader in, size_t n, unsigned header, gsz_symbol_decoder *d) {
+    unsigned codes = header & HEADER_TABLE_B ? 2 : 1;
     size_t room = (n + GSZ_STREAMS * GSZ_LANE_PADDING) * sizeof(int16_t);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->symbols, room));
     memset(work->symbols.data, 0, room);
     d->out = (int16_t *)work->symbols.data;
     if (header == HEADER_ALL_ZERO) return GSZ_OK;
-    GSZ_TRY(read_codes(work, &in, header));
-    GSZ_TRY(build_tables(work, d));
+    GSZ_TRY(read_codes(work, &in, codes));
+    GSZ_TRY(build_tables(work, d, codes, gsz_left(&in)));
     d->streams = header & HEADER_FOUR ? GSZ_STREAMS : 1;
     GSZ_TRY(set_lanes(d, in, n));
     work->kernels->decode_streams(d);
     for (unsigned j = 0; j < d->streams; j++) GSZ_TRY(finish_lane(d, &d->lane[j]));
     close_gaps(d, n);
     return GSZ_OK;
+}
+
+static int any_code_has(const gsz_work *work, unsigned header, unsigned token) {
+    const gsz_code *code = (const gsz_code *)work->codes.data;
+    return code[0].length[token] || (header & HEADER_TABLE_B && code[1].length[token]);
 }
 
 int gsz_symbols_decode(gsz_work *work, gsz_reader in, size_t n, gsz_symbols *out) {
@@ -577,11 +589,10 @@ int gsz_symbols_decode(gsz_work *work, gsz_reader in, size_t n, gsz_symbols *out
     if (header == HEADER_ALL_ZERO) GSZ_CHECK(gsz_left(&in) == 0, GSZ_E_SECTION);
     GSZ_TRY(split_tail(&in, header == HEADER_ALL_ZERO ? 0 : header, &t));
     GSZ_TRY(decode_classes(work, in, n, header, &d));
-    const gsz_code *code = (const gsz_code *)work->codes.data;
     out->narrow = d.out;
     if (header == HEADER_ALL_ZERO) return GSZ_OK;
-    out->may_escape = code[0].length[GSZ_TOKEN_ESCAPE] || code[1].length[GSZ_TOKEN_ESCAPE];
-    int far = code[0].length[GSZ_TOKEN_FAR] || code[1].length[GSZ_TOKEN_FAR];
+    out->may_escape = any_code_has(work, header, GSZ_TOKEN_ESCAPE);
+    int far = any_code_has(work, header, GSZ_TOKEN_FAR);
     GSZ_CHECK(far == ((header & HEADER_FAR) != 0), GSZ_E_SECTION);
     return t.low > 0 || far ? widen(work, d.out, n, &t, far, out) : GSZ_OK;
 }

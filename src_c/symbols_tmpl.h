@@ -9,9 +9,9 @@
  *    15); one with extra bits clamps the position behind the limit.  So a round that starts within the limit
  *    writes less than GSZ_LANE_PADDING behind it.
  *  - Meaning: a round in which a lane passes its limit is undone, and the careful loop of symbols.c goes on. */
-#define REFILLS 2
+#define REFILLS 1
 #define LOOKUPS 4       /* a refill */
-#define ROUND_BYTES 40
+#define ROUND_BYTES 24
 
 #ifndef GSZ_SYMBOLS_TMPL_PROOF
 #define GSZ_SYMBOLS_TMPL_PROOF
