@@ -291,7 +291,8 @@ static void prepare_codes(encoder *e) {
     for (unsigned c = 0; c < 2; c++) {
         const gsz_code *code = &e->code[c];
         for (unsigned t = 0; t < code->alphabet; t++)
-            s->value[c * GSZ_MAX_ALPHABET + t] = GSZ_READY(code->code[t], gsz_code_cost(code, t));
+            s->value[c * GSZ_MAX_ALPHABET + t] = code->length[t] ? GSZ_READY(code->code[t], gsz_code_cost(code, t)) : 0;
+        for (unsigned t = code->alphabet; t < GSZ_TOKEN_VALUE + GSZ_PAIR_TOKENS; t++) s->value[c * GSZ_MAX_ALPHABET + t] = 0;
         memcpy(s->long_run[c], s->value + c * GSZ_MAX_ALPHABET + GSZ_TOKEN_RUN, sizeof s->long_run[c]);
     }
     s->run[0] = 0;
@@ -300,6 +301,22 @@ static void prepare_codes(encoder *e) {
         gsz_ready r = s->long_run[0][t.token - GSZ_TOKEN_RUN];
         s->run[gap] = GSZ_READY(GSZ_READY_BITS(r) | t.bits << GSZ_READY_LENGTH(r), GSZ_READY_LENGTH(r) + t.extra);
     }
+}
+
+/* Pairs pay where runs are rare and there are enough tokens. */
+static void prepare_pairs(encoder *e) {
+    gsz_symbol_encoder *s = &e->streams;
+    const gsz_ready *value = s->value + GSZ_TOKEN_VALUE;
+    uint32_t apart = 0, *pair = s->pair;
+    for (unsigned c = 0; c < 4; c++) apart += e->runs[c][0];
+    s->dense = e->nonzero >= 8192 && apart >= e->nonzero - e->nonzero / 16;
+    if (!s->dense) return;
+    for (unsigned b = 0; b < GSZ_PAIR_TOKENS; b++)
+        for (unsigned a = 0; a < GSZ_PAIR_TOKENS; a++) {
+            unsigned length = GSZ_READY_LENGTH(value[a]);
+            *pair++ = GSZ_READY_BITS(value[a]) | GSZ_READY_BITS(value[b]) << length
+                    | (length + GSZ_READY_LENGTH(value[b])) << 24;
+        }
 }
 
 void gsz_put_run(gsz_bitwriter *b, const gsz_symbol_encoder *e, uint32_t length) {
@@ -323,6 +340,7 @@ static int write_streams(gsz_work *work, encoder *e, gsz_writer *out) {
         s->source[j].out = b;
     }
     prepare_codes(e);
+    prepare_pairs(e);
     work->kernels->encode_streams(s);
     for (unsigned j = 0; j < s->streams; j++) {
         end[j] = gsz_bits_flush(&s->source[j].out);

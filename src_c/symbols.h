@@ -46,13 +46,20 @@ typedef struct {
     gsz_bitwriter out;
 } gsz_source;
 
+/* The commonest values of dense data, two at a time: 24 bits of codes, and above them how many. */
+#define GSZ_PAIR_BITS 6u
+#define GSZ_PAIR_TOKENS (1u << GSZ_PAIR_BITS)
+
 typedef struct gsz_symbol_encoder {
     unsigned streams;
+    int dense;                  /* few runs: `pair` is filled */
     gsz_source source[GSZ_STREAMS];
     gsz_ready run[GSZ_LONG_RUN];                /* by length; A's code, extra bits included */
     gsz_ready long_run[2][GSZ_RUN_TOKENS];      /* by token, A and B */
     gsz_ready value[2 * GSZ_MAX_ALPHABET];      /* A's then B's */
+    uint32_t pair[GSZ_PAIR_TOKENS * GSZ_PAIR_TOKENS];   /* first token in the low index bits, from GSZ_TOKEN_VALUE */
 } gsz_symbol_encoder;
+GSZ_STATIC_ASSERT(pairs_fit, 7 + 4 * GSZ_CODE_BITS <= 64);
 /* A pair of tokens, each with its short run, goes out in one store: 4 extra bits for runs below 64. */
 GSZ_STATIC_ASSERT(run_fits, GSZ_CODE_BITS + 4 <= 16);
 GSZ_STATIC_ASSERT(pair_fits, 7 + 2 * (GSZ_CODE_BITS + 4 + GSZ_CODE_BITS) <= 64);

@@ -49,6 +49,14 @@ GSZ_STATIC_ASSERT(writes_fit, REFILLS * LOOKUPS * 16 + 2 < GSZ_LANE_PADDING);
 #define STORE_BITS(j) \
     (gsz_store_le64(p[j], bits[j]), p[j] += count[j] >> 3, bits[j] >>= count[j] & 56, count[j] &= 7)
 
+/* Two tokens of lane j, both among the first values and with no run before them. */
+#define IS_PAIR(a, b) (((a) - GSZ_TOKEN_VALUE | (b) - GSZ_TOKEN_VALUE) < GSZ_PAIR_TOKENS)
+#define ADD_PAIR(j, a, b) do { \
+    uint32_t r_ = e->pair[((a) - GSZ_TOKEN_VALUE) | ((b) - GSZ_TOKEN_VALUE) << GSZ_PAIR_BITS]; \
+    bits[j] |= (uint64_t)(r_ & 0xffffff) << count[j]; \
+    count[j] += r_ >> 24; \
+} while (0)
+
 GSZ_INLINE void NAME(encode_sources)(gsz_symbol_encoder *e, const unsigned streams) {
     uint64_t bits[GSZ_STREAMS];
     unsigned count[GSZ_STREAMS];
@@ -62,6 +70,23 @@ GSZ_INLINE void NAME(encode_sources)(gsz_symbol_encoder *e, const unsigned strea
         shortest = GSZ_MIN(shortest, (size_t)(e->source[j].tokens_end - token[j]));
     }
     size_t i = 0;
+    for (; e->dense && i + 4 <= shortest; i += 4) {
+        GSZ_UNROLL_LANES
+        for (unsigned j = 0; j < streams; j++) {
+            const uint32_t *t = token[j] + i;
+            if (GSZ_LIKELY(IS_PAIR(t[0], t[1]) & IS_PAIR(t[2], t[3]))) {
+                ADD_PAIR(j, t[0], t[1]);
+                ADD_PAIR(j, t[2], t[3]);
+            } else {
+                ADD_TOKEN(j, t[0]);
+                ADD_TOKEN(j, t[1]);
+                STORE_BITS(j);
+                ADD_TOKEN(j, t[2]);
+                ADD_TOKEN(j, t[3]);
+            }
+            STORE_BITS(j);
+        }
+    }
     for (; i + 2 <= shortest; i += 2) {        /* side by side, two tokens a store */
         GSZ_UNROLL_LANES
         for (unsigned j = 0; j < streams; j++) {
@@ -85,6 +110,8 @@ GSZ_INLINE void NAME(encode_sources)(gsz_symbol_encoder *e, const unsigned strea
 #undef LANES_STORE
 #undef ADD_TOKEN
 #undef STORE_BITS
+#undef IS_PAIR
+#undef ADD_PAIR
 
 static void NAME(encode_streams)(gsz_symbol_encoder *e) {
     if (e->streams == 1) NAME(encode_sources)(e, 1);
