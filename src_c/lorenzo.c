@@ -3,18 +3,39 @@
 GSZ_INLINE int32_t add(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
 GSZ_INLINE int32_t sub(int32_t a, int32_t b) { return (int32_t)((uint32_t)a - (uint32_t)b); }
 
-/* v[i] -= v[i - distance] inside each group of `group` elements, from the end so that it works in place. */
+/* Rows of `distance` elements: each minus, or plus, the one before it; they do not overlap. */
+static void subtract_row(int32_t *restrict row, const int32_t *restrict before, size_t n) {
+    for (size_t i = 0; i < n; i++) row[i] = sub(row[i], before[i]);
+}
+
+static void add_row(int32_t *restrict row, const int32_t *restrict before, size_t n) {
+    for (size_t i = 0; i < n; i++) row[i] = add(row[i], before[i]);
+}
+
+/* Differences at a distance inside each group of `group` elements, from the end so that it works in place. */
 static void difference(int32_t *v, size_t n, size_t distance, size_t group) {
     for (size_t start = 0; start < n; start += group) {
-        size_t end = GSZ_MIN(start + group, n);
-        for (size_t i = end; i-- > start + distance;) v[i] = sub(v[i], v[i - distance]);
+        size_t end = GSZ_MIN(start + group, n), rows = (end - start - 1) / distance;
+        for (size_t r = rows; r > 0; r--) {
+            int32_t *row = v + start + r * distance;
+            subtract_row(row, row - distance, GSZ_MIN(distance, end - start - r * distance));
+        }
     }
 }
 
+/* Running sums at a distance inside each group: the inverse. */
 static void running_sum(int32_t *v, size_t n, size_t distance, size_t group) {
     for (size_t start = 0; start < n; start += group) {
         size_t end = GSZ_MIN(start + group, n);
-        for (size_t i = start + distance; i < end; i++) v[i] = add(v[i], v[i - distance]);
+        for (size_t i = start + distance; i < end; i += distance) add_row(v + i, v + i - distance, GSZ_MIN(distance, end - i));
+    }
+}
+
+/* Running sums along each row of `group` elements. */
+static void running_sum_of_neighbours(int32_t *v, size_t n, size_t group) {
+    for (size_t start = 0; start < n; start += group) {
+        int32_t sum = 0;
+        for (size_t i = start; i < GSZ_MIN(start + group, n); i++) v[i] = sum = add(sum, v[i]);
     }
 }
 
@@ -30,7 +51,7 @@ void gsz_lorenzo_forward(const gsz_lattice *lattice, const int32_t *k, size_t n,
 
 void gsz_lorenzo_inverse(const gsz_lattice *lattice, int32_t *residuals, size_t n) {
     size_t row = lattice->dims == 1 ? n : lattice->columns, plane = lattice->dims == 2 ? n : row * lattice->rows;
-    running_sum(residuals, n, 1, row);
+    running_sum_of_neighbours(residuals, n, row);
     if (lattice->dims == 1) return;
     running_sum(residuals, n, row, plane);
     if (lattice->dims == 3) running_sum(residuals, n, plane, n);
