@@ -14,7 +14,7 @@ msvc = sys.platform == "win32" and "GCC" not in sys.version
 if msvc:
     flags = ["/O2", "/fp:precise"]
 else:   # the error bound needs plain IEEE arithmetic: no contraction, no excess precision
-    flags = ["-std=c99", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+    flags = ["-std=c99", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
     if platform.machine() in ("i386", "i686"):
         flags += ["-msse2", "-mfpmath=sse"]
 flags += os.environ.get("GRADSZ_CFLAGS", "").split()
@@ -24,7 +24,7 @@ setup(
         "gradsz._core",
         ["gradsz/_core.pyx", *sorted(glob.glob("src_c/*.c") + glob.glob("src_c/*/*.c"))],
         include_dirs=["src_c"],
-        depends=sorted(glob.glob("src_c/*.h")),
+        depends=sorted(glob.glob("src_c/*.h") + glob.glob("src_c/*/*.h")),
         define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited else [],
         py_limited_api=limited,
         extra_compile_args=flags,

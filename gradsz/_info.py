@@ -2,9 +2,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gradsz import _arrays, _core, _params
 from gradsz.api import message_bytes
+
+if TYPE_CHECKING:
+    from gradsz._params import Bytes
 
 __all__ = ["MessageInfo", "TensorInfo", "info"]
 
@@ -62,7 +66,7 @@ class MessageInfo:
         return "\n".join([head, *lines])
 
 
-def info(buf) -> MessageInfo:
+def info(buf: Bytes) -> MessageInfo:
     """Read the header of a message: tensors, bounds, sizes.  Decodes nothing.
 
     Parameters

@@ -3,8 +3,19 @@ from __future__ import annotations
 
 import math
 import operator
+from typing import TYPE_CHECKING, Any, Literal
 
 from gradsz.errors import ParameterError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
+
+    Bytes = Buffer | NDArray[Any]       # numpy's stubs call an array a Buffer from Python 3.12 on only
+
+Mode = Literal["abs", "rel", "rms", "l2", "psnr"]
+Predictor = Literal["auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3"]
+Level = Literal["fast"]
 
 MODES = {"abs": 0, "rel": 1, "rms": 2, "l2": 3, "psnr": 4}
 MODE_NAMES = {code: name for name, code in MODES.items()}

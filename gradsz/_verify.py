@@ -4,11 +4,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gradsz import _arrays, _params
 from gradsz.errors import ParameterError
+
+if TYPE_CHECKING:
+    from gradsz._params import Mode
 
 __all__ = ["VerifyResult", "verify"]
 
@@ -48,7 +53,7 @@ class VerifyResult:
         return "\n".join(f"{name:<13}{value}" for name, value in lines)
 
 
-def verify(a, b, error_bound=None, mode="abs") -> VerifyResult:
+def verify(a: ArrayLike, b: ArrayLike, error_bound: float | None = None, mode: Mode = "abs") -> VerifyResult:
     """Compare a decoded array with its original.
 
     Parameters
@@ -144,11 +149,12 @@ def _misses_target(x: np.ndarray, y: np.ndarray, bound: float, mode: str) -> int
     scale = float(np.abs(x).max()) if x.size else 0.0
     if scale == 0:
         return int(bool(np.any(y != 0)))
-    error = float(np.sum(((y - x) / scale) ** 2))
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = float(np.sum(((y - x) / scale) ** 2))
     if mode == "l2":
-        return int(error > bound * bound * float(np.sum((x / scale) ** 2)))
+        return int(not error <= bound * bound * float(np.sum((x / scale) ** 2)))    # a NaN fails
     width = float(x.max() / scale - x.min() / scale)
-    return int(error > 10 ** (-bound / 10) * width * width * x.size)
+    return int(not error <= 10 ** (-bound / 10) * width * width * x.size)
 
 
 def _integers(a: np.ndarray, b: np.ndarray, bound: float | None) -> VerifyResult:

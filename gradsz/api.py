@@ -1,15 +1,22 @@
 """One array to bytes and back."""
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gradsz import _arrays, _core, _params
 from gradsz.errors import LimitError, ParameterError
 
+if TYPE_CHECKING:
+    from gradsz._params import Bytes, Level, Mode, Predictor
+
 __all__ = ["compress", "decompress", "compress_bound"]
 
 
-def compress(a, error_bound, *, mode="abs", level="fast", predictor="auto", nthreads=1) -> bytes:
+def compress(a: ArrayLike, error_bound: float, *, mode: Mode = "abs", level: Level = "fast",
+             predictor: Predictor = "auto", nthreads: int = 1) -> bytes:
     """Compress an array so that every finite value comes back within an error bound.
 
     Parameters
@@ -63,7 +70,8 @@ def compress(a, error_bound, *, mode="abs", level="fast", predictor="auto", nthr
     return _core.encode([item], False, _params.nthreads(nthreads))
 
 
-def decompress(buf, *, out=None, nthreads=1, max_output=None) -> np.ndarray:
+def decompress(buf: Bytes, *, out: NDArray[Any] | None = None, nthreads: int = 1,
+               max_output: int | None = None) -> NDArray[Any]:
     """Decompress a message of one tensor.
 
     Parameters
@@ -114,7 +122,7 @@ def decompress(buf, *, out=None, nthreads=1, max_output=None) -> np.ndarray:
     return out
 
 
-def compress_bound(a, dtype=None) -> int:
+def compress_bound(a: ArrayLike, dtype: DTypeLike | None = None) -> int:
     """Largest number of bytes that `compress` can return for an array, or for a shape and a dtype.
 
     Parameters
@@ -132,7 +140,7 @@ def compress_bound(a, dtype=None) -> int:
         array = _arrays.as_array(a)
         shape, code = array.shape, _arrays.code_of(array.dtype)
     else:
-        shape = (a,) if isinstance(a, (int, np.integer)) else tuple(a)
+        shape = (a,) if isinstance(a, (int, np.integer)) else tuple(a)   # type: ignore[arg-type]
         code = _arrays.code_of(np.dtype(dtype))
         if len(shape) > _arrays.MAX_DIMS or any(not 0 <= int(n) < 2**62 for n in shape):
             raise ParameterError(f"shape is {shape}; at most 32 dimensions of 0 to 2**62 - 1 elements are allowed")

@@ -1,13 +1,18 @@
 """Named tensors to one message and back."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from gradsz import _arrays, _core, _params
 from gradsz.api import message_bytes
 from gradsz.errors import ParameterError
+
+if TYPE_CHECKING:
+    from gradsz._params import Bytes, Level, Mode
 
 __all__ = ["compress_tensors", "decompress_tensors"]
 
@@ -19,7 +24,8 @@ def default_lossy(name: str, array: np.ndarray) -> bool:
     return array.size > LOSSY_ABOVE and _arrays.code_of(array.dtype) in _arrays.FLOATING
 
 
-def compress_tensors(mapping, error_bound, *, mode="rel", level="fast", lossy=None, nthreads=1) -> bytes:
+def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mode: Mode = "rel", level: Level = "fast",
+                     lossy: Callable[[str, NDArray[Any]], bool] | None = None, nthreads: int = 1) -> bytes:
     """Compress named tensors, such as a model update, to one message.
 
     Parameters
@@ -62,7 +68,8 @@ def compress_tensors(mapping, error_bound, *, mode="rel", level="fast", lossy=No
     return _core.encode(items, True, _params.nthreads(nthreads))
 
 
-def decompress_tensors(buf, *, names=None, nthreads=1, max_output=None) -> dict[str, np.ndarray]:
+def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, nthreads: int = 1,
+                       max_output: int | None = None) -> dict[str, NDArray[Any]]:
     """Decompress a message of named tensors.
 
     Parameters

@@ -53,7 +53,7 @@ static gsz_range finite_range(const gsz_kernels *kernels, int dtype, const void 
 static double safe_scale(const gsz_range *r) {
     double m = GSZ_MAX(gsz_abs_double(r->min), gsz_abs_double(r->max));
     int exponent = (int)(gsz_bits_of_double(m) >> 52 & 0x7ff) - 1023;
-    if (exponent < -1000) exponent = -1000;
+    exponent = GSZ_MAX(-1000, GSZ_MIN(1000, exponent));
     return gsz_double_of_bits((uint64_t)(1023 - exponent) << 52);
 }
 

@@ -6,15 +6,13 @@
 typedef struct {
     const gsz_input *in;
     gsz_entry entry;
-    size_t first, chunks;       /* in the list of jobs */
-    uint64_t payload;           /* bytes of the chunks */
+    gsz_writer *parts;          /* coded chunks */
+    size_t chunks;
     uint8_t constant[8];
+    int todo;                   /* its chunks are to be coded */
 } plan;
 
-typedef struct {
-    size_t tensor, index;
-    gsz_writer out;
-} job;
+typedef struct { plan *tensor; size_t index; } job;
 
 typedef struct {
     gsz_heap *heap;
@@ -51,8 +49,6 @@ static int plan_one(void *arg, unsigned worker, size_t i) {
     encoding *c = (encoding *)arg;
     plan *p = &c->plans[i];
     gsz_tensor *t = &p->entry.tensor;
-    gsz_lattice lattice;
-    size_t chunk;
     GSZ_TRY(set_entry(p->in, &p->entry));
     GSZ_CHECK(t->elements == 0 || p->in->data != NULL, GSZ_E_PARAMETER);
     GSZ_TRY(gsz_tensor_plan(&c->work[worker], t, p->in->data, p->in->bound, p->in->predictor));
@@ -60,59 +56,81 @@ static int plan_one(void *arg, unsigned worker, size_t i) {
         gsz_copy_le(p->constant, p->in->data, 1, t->itemsize);
         p->entry.constant = p->constant;
     }
-    if (t->codec >= GSZ_CODEC_EXACT) GSZ_CHECK(gsz_tensor_chunks(t, &lattice, &chunk, &p->chunks), GSZ_E_PARAMETER);
+    p->todo = t->codec >= GSZ_CODEC_EXACT;
     return GSZ_OK;
 }
 
 static int code_one(void *arg, unsigned worker, size_t i) {
     encoding *c = (encoding *)arg;
     job *j = &c->jobs[i];
-    plan *p = &c->plans[j->tensor];
-    j->out.size = 0;
-    return gsz_tensor_encode_chunk(&c->work[worker], &p->entry.tensor, p->in->data, j->index, &j->out);
+    return gsz_tensor_encode_chunk(&c->work[worker], &j->tensor->entry.tensor, j->tensor->in->data, j->index,
+                                   &j->tensor->parts[j->index]);
 }
 
-static int make_jobs(encoding *c) {
-    uint64_t n = 0;
-    for (size_t i = 0; i < c->count; i++) {
-        c->plans[i].first = (size_t)n;
-        n += c->plans[i].chunks;
-    }
-    GSZ_CHECK(n <= SIZE_MAX / sizeof(job), GSZ_E_TOO_LARGE);
-    c->jobs = (job *)gsz_alloc(c->heap, (size_t)n * sizeof(job));
-    GSZ_CHECK(c->jobs != NULL, GSZ_E_MEMORY);
-    c->njobs = (size_t)n;
-    for (size_t i = 0; i < c->count; i++)
-        for (size_t k = 0; k < c->plans[i].chunks; k++) {
-            job *j = &c->jobs[c->plans[i].first + k];
-            j->tensor = i;
-            j->index = k;
-            gsz_writer_init(&j->out, c->heap);
-        }
+static void release_parts(gsz_heap *heap, plan *p) {
+    for (size_t k = 0; p->parts != NULL && k < p->chunks; k++) gsz_writer_release(&p->parts[k]);
+    gsz_release(heap, p->parts, p->chunks * sizeof(gsz_writer));
+    p->parts = NULL;
+}
+
+static int make_parts(gsz_heap *heap, plan *p) {
+    gsz_lattice lattice;
+    size_t chunk;
+    GSZ_CHECK(gsz_tensor_chunks(&p->entry.tensor, &lattice, &chunk, &p->chunks), GSZ_E_PARAMETER);
+    GSZ_CHECK(p->chunks <= SIZE_MAX / sizeof(gsz_writer), GSZ_E_TOO_LARGE);
+    p->parts = (gsz_writer *)gsz_alloc(heap, p->chunks * sizeof(gsz_writer));
+    GSZ_CHECK(p->parts != NULL, GSZ_E_MEMORY);
+    for (size_t k = 0; k < p->chunks; k++) gsz_writer_init(&p->parts[k], heap);
     return GSZ_OK;
 }
 
-/* Sizes of the sections; what did not get smaller is stored. */
-static void settle(encoding *c) {
+/* Codes the chunks of all tensors that are to be done, side by side. */
+static int code_chunks(encoding *c, unsigned nthreads) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        if (!c->plans[i].todo) continue;
+        GSZ_TRY(make_parts(c->heap, &c->plans[i]));
+        n += c->plans[i].chunks;
+    }
+    GSZ_CHECK(n <= SIZE_MAX / sizeof(job), GSZ_E_TOO_LARGE);
+    c->njobs = (size_t)n;
+    c->jobs = (job *)gsz_alloc(c->heap, c->njobs * sizeof(job));
+    GSZ_CHECK(c->jobs != NULL, GSZ_E_MEMORY);
+    job *next = c->jobs;
+    for (size_t i = 0; i < c->count; i++)
+        for (size_t k = 0; c->plans[i].todo && k < c->plans[i].chunks; k++) next->tensor = &c->plans[i], next++->index = k;
+    int status = gsz_parallel_for(c->njobs, nthreads, code_one, c);
+    gsz_release(c->heap, c->jobs, c->njobs * sizeof(job));
+    c->jobs = NULL;
+    return status;
+}
+
+/* Sizes of the sections.  What did not get smaller within its bound is tried bit-exactly (1 = there is such a
+ * tensor), and what that does not make smaller either is stored. */
+static int settle(encoding *c) {
+    int again = 0;
     for (size_t i = 0; i < c->count; i++) {
         plan *p = &c->plans[i];
         gsz_tensor *t = &p->entry.tensor;
-        if (t->codec < GSZ_CODEC_RAW) continue;
         uint64_t raw = t->elements * t->itemsize, size = 0;
-        for (size_t k = 0; k < p->chunks; k++) {
-            uint64_t part = c->jobs[p->first + k].out.size;
-            size += part + (p->chunks > 1 ? gsz_varint_size(part) : 0);
-        }
+        if (!p->todo) continue;
+        p->todo = 0;
+        for (size_t k = 0; k < p->chunks; k++)
+            size += p->parts[k].size + (p->chunks > 1 ? gsz_varint_size(p->parts[k].size) : 0);
         if (size >= raw) {
-            t->codec = GSZ_CODEC_RAW;
+            release_parts(c->heap, p);
+            p->todo = t->codec == GSZ_CODEC_UNIFORM;
+            t->codec = p->todo ? GSZ_CODEC_EXACT : GSZ_CODEC_RAW;
             t->eb = 0;
             size = raw;
+            again |= p->todo;
         }
         p->entry.section_size = size;
     }
+    return again;
 }
 
-static int write_section(const encoding *c, const plan *p, const gsz_kernels *kernels, gsz_writer *out) {
+static int write_section(const plan *p, const gsz_kernels *kernels, gsz_writer *out) {
     const gsz_tensor *t = &p->entry.tensor;
     size_t start = out->size;
     if (t->codec == GSZ_CODEC_RAW) {
@@ -120,9 +138,8 @@ static int write_section(const encoding *c, const plan *p, const gsz_kernels *ke
         gsz_copy_le(out->data + out->size, p->in->data, (size_t)t->elements, t->itemsize);
         out->size += (size_t)p->entry.section_size;
     } else {
-        const job *jobs = c->jobs + p->first;
-        for (size_t k = 0; p->chunks > 1 && k < p->chunks; k++) GSZ_TRY(gsz_put_varint(out, jobs[k].out.size));
-        for (size_t k = 0; k < p->chunks; k++) GSZ_TRY(gsz_put_bytes(out, jobs[k].out.data, jobs[k].out.size));
+        for (size_t k = 0; p->chunks > 1 && k < p->chunks; k++) GSZ_TRY(gsz_put_varint(out, p->parts[k].size));
+        for (size_t k = 0; k < p->chunks; k++) GSZ_TRY(gsz_put_bytes(out, p->parts[k].data, p->parts[k].size));
     }
     return gsz_put_le32(out, kernels->crc32c(0, out->data + start, out->size - start));
 }
@@ -147,7 +164,7 @@ static int write_message(const encoding *c, int named, gsz_writer *out) {
     GSZ_TRY(status);
     GSZ_TRY(gsz_put_le32(out, kernels->crc32c(0, out->data, out->size)));
     for (size_t i = 0; i < c->count; i++)
-        if (c->plans[i].entry.tensor.codec >= GSZ_CODEC_RAW) GSZ_TRY(write_section(c, &c->plans[i], kernels, out));
+        if (c->plans[i].entry.tensor.codec >= GSZ_CODEC_RAW) GSZ_TRY(write_section(&c->plans[i], kernels, out));
     return GSZ_OK;
 }
 
@@ -172,14 +189,14 @@ static int run(encoding *c, const gsz_input *in, int named, unsigned nthreads, g
     }
     if (named) GSZ_TRY(check_names(c));
     GSZ_TRY(gsz_parallel_for(c->count, nthreads, plan_one, c));
-    GSZ_TRY(make_jobs(c));
-    GSZ_TRY(gsz_parallel_for(c->njobs, nthreads, code_one, c));
-    settle(c);
+    do {
+        GSZ_TRY(code_chunks(c, nthreads));
+    } while (settle(c));
     return write_message(c, named, out);
 }
 
 static void release(encoding *c, unsigned nworkers) {
-    for (size_t i = 0; i < c->njobs; i++) gsz_writer_release(&c->jobs[i].out);
+    for (size_t i = 0; c->plans != NULL && i < c->count; i++) release_parts(c->heap, &c->plans[i]);
     gsz_release(c->heap, c->jobs, c->njobs * sizeof(job));
     gsz_release(c->heap, c->plans, c->count * sizeof(plan));
     for (unsigned i = 0; i < nworkers; i++) gsz_work_release(&c->work[i]);

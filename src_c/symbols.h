@@ -98,7 +98,7 @@ typedef struct gsz_symbol_decoder {
 /* Decoded symbols: exactly one of the two arrays is set; it lives in the workspace until its next use. */
 typedef struct {
     const int16_t *narrow;      /* escapes are GSZ_ESCAPE16 */
-    const int32_t *wide;        /* escapes are GSZ_ESCAPE */
+    int32_t *wide;              /* escapes are GSZ_ESCAPE; the caller may change them in place */
     int may_escape;
 } gsz_symbols;
 

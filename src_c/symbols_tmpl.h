@@ -50,7 +50,7 @@ GSZ_STATIC_ASSERT(writes_fit, REFILLS * LOOKUPS * 16 + 2 < GSZ_LANE_PADDING);
     (gsz_store_le64(p[j], bits[j]), p[j] += count[j] >> 3, bits[j] >>= count[j] & 56, count[j] &= 7)
 
 /* Two tokens of lane j, both among the first values and with no run before them. */
-#define IS_PAIR(a, b) (((a) - GSZ_TOKEN_VALUE | (b) - GSZ_TOKEN_VALUE) < GSZ_PAIR_TOKENS)
+#define IS_PAIR(a, b) ((((a) - GSZ_TOKEN_VALUE) | ((b) - GSZ_TOKEN_VALUE)) < GSZ_PAIR_TOKENS)
 #define ADD_PAIR(j, a, b) do { \
     uint32_t r_ = e->pair[((a) - GSZ_TOKEN_VALUE) | ((b) - GSZ_TOKEN_VALUE) << GSZ_PAIR_BITS]; \
     bits[j] |= (uint64_t)(r_ & 0xffffff) << count[j]; \

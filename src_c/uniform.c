@@ -101,10 +101,12 @@ static int find_escapes(gsz_work *work, const gsz_symbols *s, size_t n, size_t *
 static int undo_prediction(gsz_work *work, const gsz_uniform *u, const gsz_symbols *s, size_t n, size_t escapes,
                            const int32_t **k) {
     const uint32_t *at = (const uint32_t *)work->at.data;
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->k, n * sizeof(int32_t)));
-    int32_t *r = (int32_t *)work->k.data;
-    if (s->wide != NULL) memcpy(r, s->wide, n * sizeof(int32_t));
-    else for (size_t i = 0; i < n; i++) r[i] = s->narrow[i];
+    int32_t *r = s->wide;
+    if (r == NULL) {
+        GSZ_TRY(gsz_scratch_reserve(work->heap, &work->k, n * sizeof(int32_t)));
+        r = (int32_t *)work->k.data;
+        for (size_t i = 0; i < n; i++) r[i] = s->narrow[i];
+    }
     for (size_t i = 0; i < escapes; i++) r[at[i]] = 0;
     gsz_lorenzo_inverse(&u->lattice, r, n);
     *k = r;
