@@ -421,9 +421,9 @@ def step(dtype: int, eb: float) -> float:
 def values(k: np.ndarray, entry: Entry) -> np.ndarray:
     """Elements of the integers k, as arrays of the dtype or, for bfloat16, of its bits (5.1)."""
     name = DTYPES[entry.dtype][0]
-    work = np.float64 if name == "float64" else np.float32
+    work = np.dtype("float64" if name == "float64" else "float32")
     with np.errstate(over="ignore", under="ignore"):
-        product = k.astype(work) * work(step(entry.dtype, entry.eb))
+        product = k.astype(work) * np.asarray(step(entry.dtype, entry.eb), work)
         return bfloat16_bits(product) if name == "bfloat16" else product.astype(name)
 
 

@@ -315,11 +315,15 @@ def _print_verified(results):
 
 
 def _figures(result):
-    part = result.max_error / result.eb if result.eb else float(result.max_error > 0)
+    if result.eb is None:       # l2 and psnr bound the whole tensor, not each value
+        bound, part = "-", "-"
+    else:
+        bound = f"{result.eb:.4g}"
+        part = f"{result.max_error / result.eb if result.eb else float(result.max_error > 0):.4f}"
     return (
         f"{result.max_error:.4g}",
-        f"{result.eb:.4g}",
-        f"{part:.4f}",
+        bound,
+        part,
         f"{result.mean_error:.3g}",
         f"{result.psnr:.2f}",
         f"{result.violations}",

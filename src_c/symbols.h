@@ -22,7 +22,8 @@
 #define GSZ_TOKEN_VALUE (GSZ_TOKEN_RUN + GSZ_RUN_TOKENS)
 #define GSZ_CLASSES 1023u           /* M = 1, 2, ...: token GSZ_TOKEN_VALUE + 2 (M - 1) + (v > 0) */
 #define GSZ_TOKENS (GSZ_TOKEN_VALUE + 2 * GSZ_CLASSES)
-#define GSZ_MAX_LOW 24u
+#define GSZ_MAX_LOW 21u             /* magnitudes of all classes stay below 2^31: */
+GSZ_STATIC_ASSERT(classes_fit, ((uint64_t)GSZ_CLASSES << GSZ_MAX_LOW) < (uint64_t)1 << 31);
 GSZ_STATIC_ASSERT(alphabet_fits, GSZ_TOKENS <= GSZ_MAX_ALPHABET);
 
 #define GSZ_STREAMS 4

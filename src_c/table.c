@@ -23,6 +23,13 @@ int gsz_entry_write(const gsz_entry *e, int named, gsz_writer *out) {
     return gsz_put_varint(out, e->section_size);
 }
 
+/* Chunks a tensor is cut into; 0 if its shape does not admit its predictor. */
+static size_t count_chunks(const gsz_tensor *t) {
+    gsz_lattice lattice;
+    size_t chunk, count = 0;
+    return gsz_tensor_chunks(t, &lattice, &chunk, &count) ? count : 0;
+}
+
 /* ---- reading: every failure is a malformed header, unless a reserved value shows a newer writer */
 
 static int read_name(gsz_reader *in, gsz_entry *e) {
@@ -50,8 +57,6 @@ static int read_shape(gsz_reader *in, uint64_t *pool, gsz_tensor *t) {
 static int read_uniform(gsz_reader *in, gsz_tensor *t) {
     unsigned mode_grid, predictor_coder;
     uint64_t bits;
-    gsz_lattice lattice;
-    size_t chunk, count;
     GSZ_CHECK(gsz_get_u8(in, &mode_grid) && gsz_get_u8(in, &predictor_coder) && gsz_get_le64(in, &bits), GSZ_E_HEADER);
     t->mode = (int)(mode_grid & 15);
     t->grid = (int)(mode_grid >> 4);
@@ -62,7 +67,6 @@ static int read_uniform(gsz_reader *in, gsz_tensor *t) {
               && t->predictor <= GSZ_PREDICT_LORENZO3, GSZ_E_RESERVED);
     GSZ_CHECK(t->dtype <= GSZ_FLOAT64, GSZ_E_HEADER);
     GSZ_CHECK(t->eb > 0 && gsz_is_finite(t->eb) && gsz_step(t->dtype, t->eb) > 0, GSZ_E_HEADER);
-    GSZ_CHECK(gsz_tensor_chunks(t, &lattice, &chunk, &count), GSZ_E_HEADER);
     return GSZ_OK;
 }
 
@@ -82,6 +86,10 @@ int gsz_entry_read(gsz_reader *in, int named, uint64_t *shape_pool, gsz_entry *e
     if (codec >= GSZ_CODEC_RAW) GSZ_CHECK(gsz_get_varint(in, &e->section_size) == 1, GSZ_E_HEADER);
     if (codec == GSZ_CODEC_RAW) GSZ_CHECK(e->section_size == t->elements * t->itemsize, GSZ_E_HEADER);
     GSZ_CHECK(e->section_size <= GSZ_MAX_BYTES, GSZ_E_HEADER);
+    if (codec >= GSZ_CODEC_EXACT) {     /* a chunk takes a byte or more: so little input cannot claim much output */
+        size_t chunks = count_chunks(t);
+        GSZ_CHECK(chunks > 0 && chunks <= e->section_size, GSZ_E_HEADER);
+    }
     e->entry_size = (uint64_t)(in->p - start);
     return GSZ_OK;
 }

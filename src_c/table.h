@@ -14,7 +14,7 @@ typedef struct {
     uint64_t entry_size;        /* bytes of this entry in the table */
 } gsz_entry;
 
-/* Twins.  The reader takes shapes from a pool that the caller sized: see gsz_shape_pool. */
+/* Twins.  The reader puts the shape into the pool, which has room for a dimension a byte of the table. */
 int gsz_entry_write(const gsz_entry *e, int named, gsz_writer *out);
 int gsz_entry_read(gsz_reader *in, int named, uint64_t *shape_pool, gsz_entry *e);
 

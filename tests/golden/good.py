@@ -1,0 +1,236 @@
+"""Golden messages that decode: what the encoder writes, and what it may not but a decoder must read."""
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import replace
+from fractions import Fraction
+
+import draw
+import ml_dtypes
+import numpy as np
+
+import gradsz
+from gradsz import _reference
+
+
+# ---- inputs
+
+class Noise:
+    """A 64-bit linear congruential generator (Knuth's MMIX constants), the upper bits used."""
+
+    def __init__(self, seed: int):
+        self.state = seed
+
+    def bits(self, n: int) -> int:
+        self.state = (6364136223846793005 * self.state + 1442695040888963407) % 2**64
+        return self.state >> (64 - n)
+
+    def integers(self, count: int, low: int, high: int) -> list[int]:
+        return [low + self.bits(32) * (high - low) // 2**32 for _ in range(count)]
+
+    def bell(self, count: int, scale: float = 1.0) -> np.ndarray:
+        """Sums of 12 uniform numbers, nearly normal; every operation is exact until the product."""
+        return np.array([sum(self.bits(20) for _ in range(12)) / 2**20 - 6 for _ in range(count)]) * scale
+
+
+def smooth(*shape: int) -> np.ndarray:
+    """A low hill with a little noise."""
+    grids = np.meshgrid(*[np.arange(n) for n in shape], indexing="ij")
+    hill = sum((g - n / 2) ** 2 for g, n in zip(grids, shape))
+    return (hill / 8 + Noise(5).bell(math.prod(shape), 0.25).reshape(shape)).astype(np.float32)
+
+
+def sparse(n: int, every: int, largest: int = 3) -> np.ndarray:
+    noise, x = Noise(9), np.zeros(n, np.float32)
+    at = 0
+    while (at := at + 1 + noise.integers(1, 0, 2 * every)[0]) < n:
+        x[at] = noise.integers(1, 1, largest + 1)[0] * (1 - 2 * noise.bits(1))
+    return x
+
+
+# ---- good messages
+
+def good_messages() -> dict[str, tuple[str, bytes]]:
+    """What it shows, and the message, by name."""
+    good = Good()
+    encoded(good)
+    drawn(good)
+    return good.files
+
+
+class Good:
+    def __init__(self):
+        self.files: dict[str, tuple[str, bytes]] = {}
+
+    def add(self, name: str, shows: str, message: bytes) -> None:
+        assert name not in self.files
+        self.files[name] = shows, message
+
+    def array(self, name: str, shows: str, a, bound: float, **options) -> None:
+        message = gradsz.compress(a, bound, **options)
+        self.add(name, shows, message)
+        check_bound(np.asarray(a), _reference.decode(message)[""], gradsz.info(message).tensors[0].eb)
+
+    def tensors(self, name: str, shows: str, mapping, bound: float, **options) -> None:
+        message = gradsz.compress_tensors(mapping, bound, **options)
+        self.add(name, shows, message)
+        decoded = _reference.decode(message)
+        for tensor in gradsz.info(message).tensors:
+            check_bound(np.asarray(mapping[tensor.name]), decoded[tensor.name], tensor.eb)
+
+
+def check_bound(x: np.ndarray, y: np.ndarray, eb: float) -> None:
+    if eb == 0:
+        assert x.tobytes() == y.tobytes()
+        return
+    with np.errstate(invalid="ignore"):        # signalling NaNs
+        pairs = zip(*(v.reshape(-1).astype(np.float64).tolist() for v in (x, y)))
+    for a, b in pairs:
+        assert abs(Fraction(a) - Fraction(b)) <= Fraction(eb) if math.isfinite(a) else a == b or a != a and b != b
+
+
+def encoded(good: Good) -> None:
+    """What the encoder writes."""
+    bell = Noise(1).bell(600).astype(np.float32)
+    good.array("example", "the example of docs/format.md", example(), 0.25, predictor="none")
+    for name in ("float16", "bfloat16", "float32", "float64"):
+        good.array(f"uniform_{name}", "no prediction", bell.astype(name), 0.05, predictor="none")
+        good.array(f"lorenzo1_{name}", "prediction along the chunk", smooth(300).astype(name), 0.5,
+                   predictor="lorenzo1")
+    good.array("lorenzo2", "prediction in two dimensions, one of size 1 left out",
+               smooth(20, 1, 30), 0.5, predictor="lorenzo2")
+    good.array("lorenzo3", "prediction in three dimensions, the first two taken as one",
+               smooth(2, 5, 7, 9), 0.5, predictor="lorenzo3")
+    for mode, bound in (("rel", 0.01), ("rms", 0.1), ("l2", 0.05), ("psnr", 40)):
+        good.array(f"mode_{mode}", "how the bound was meant", bell, bound, mode=mode)
+
+    special = bell.copy()
+    special[[3, 50, 51, 599]] = [np.nan, np.inf, -np.inf, 1e30]
+    special[60:62] = np.array([0x7f800001, 0xffc12345], np.uint32).view(np.float32)
+    good.array("escapes", "NaN payloads, infinities, numbers too far from 0", special, 0.05, predictor="none")
+    hill = smooth(15, 40)
+    hill.flat[[0, 41, 300, 599]] = [np.nan, np.inf, -1e30, np.nan]
+    good.array("escapes_lorenzo2", "escapes inside a prediction", hill, 0.5, predictor="lorenzo2")
+    wild = np.array([(-1) ** i * 10.0 ** (i % 77 - 38) for i in range(500)], np.float32)
+    good.array("escapes_many", "most elements escape", wild, 1e-3)
+    good.array("half_ulp", "bounds near the spacing of the dtype", (bell * 4).astype(np.float16), 2.0**-11)
+    good.array("subnormal", "subnormal values and step", (bell * 40).astype(np.int32).view(np.float32), 2.0**-147)
+    good.array("largest_bound", "a step limited by the working format", bell * np.float32(5e37), 3e38)
+    good.array("large_bound_float64", "2 eb above the largest binary64", Noise(3).bell(100) * 1e307, 1.7e308)
+
+    good.array("all_zero", "every symbol is 0", bell, 100, predictor="none")
+    good.array("lone_value", "one token in use: no bits at all", 1 + bell / 64, 0.25, predictor="none")
+    good.array("sparse", "codes A and B", sparse(4000, 30), 0.5, predictor="none")
+    good.array("four_streams", "dense symbols in four streams",
+               Noise(2).bell(3000).astype(np.float32), 0.2, predictor="none")
+    good.array("low_bits", "raw low bits in four streams",
+               Noise(4).bell(2600).astype(np.float32), 2.0**-14, predictor="none")
+    good.array("low_bits_float64", "values above 2^24", Noise(6).bell(200, 2.0**22), 2.0**-3, predictor="none")
+    good.array("far", "a few values far above the others",
+               np.append(Noise(12).bell(500, 8), [2e6, -1.5e6]).astype(np.float32), 0.5, predictor="none")
+    good.array("long_runs", "three chunks, runs of more than 32,767 zeros",
+               sparse(2**17 + 1000, 20000), 0.5, predictor="none")
+    good.array("chunks_lorenzo2", "two chunks: eight rows and one",
+               sparse(9 * 2**14, 9000).reshape(9, -1), 0.5, predictor="lorenzo2")
+    good.array("chunks_lorenzo3", "two chunks of whole planes",
+               sparse(42 * 1800, 9000).reshape(42, 30, 60), 0.5, predictor="lorenzo3")
+    good.array("chunks_exact", "two chunks, bit-exact", sparse(2**16 + 500, 9000).astype(np.int16), 0)
+
+    noise = Noise(7)
+    good.tensors("exact", "every dtype bit-exact", {
+        **{name: noise.bell(64, 40).astype(name)
+           for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64")},
+        "bfloat16": noise.bell(64).astype(ml_dtypes.bfloat16),
+        **{f"uint{8 << i}": np.array(noise.integers(64, 0, 9)).astype(f"uint{8 << i}") for i in range(4)},
+        "bool": np.array(noise.integers(200, 0, 8)) == 0,
+        "up": np.arange(1000, 1300, dtype=np.int64) * 3,
+        "both signs": np.array(noise.integers(64, -50, 50), np.int32),
+    }, 0)
+    good.tensors("exact_floats", "special values bit-exact", {
+        "float32": np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45] * 9, np.float32),
+        "float64": np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 5e-324] * 9)}, 0)
+    good.array("raw", "noise is stored", np.array(noise.integers(50, 0, 2**31), np.uint32), 0)
+    good.array("constant", "one bit pattern", np.full((3, 4), np.uint32(0xffc00001)).view(np.float32), 0.5)
+    good.array("scalar", "no dimensions", np.float64(-0.0), 0.5)
+    good.array("empty", "no elements", np.zeros((3, 0, 2**40), np.int16), 0)
+    good.tensors("names", "names of any characters, the empty one too", {
+        "": np.int8(1), "layer.0/weight": bell[:20], "größe \u00e9\u4e2d\U0001f600\0": np.zeros((0,), bool),
+        "x" * 1023: np.array([True, False])}, 0)
+    good.tensors("update", "a model update: large tensors lossy, the rest bit-exact", {
+        "w": Noise(8).bell(1100, 0.01).astype(np.float32).reshape(22, 50),
+        "b": bell[:16], "steps": np.int64(7)}, 1e-2)
+    good.tensors("nothing", "names, but no tensors", {}, 0)
+
+
+def example() -> np.ndarray:
+    x = np.zeros((4, 8), np.float32)
+    x.flat[[1, 2, 6, 9, 20, 25]] = [0.5, -0.5, 1, np.nan, 0.5, 0.55]
+    return x
+
+
+def of_tokens(dtype: int, shape, tokens, *, eb: float = 0.5, predictor: int = 0, escaped: bytes = b"", name=None, **options):
+    """A uniform tensor of one chunk and one stream."""
+    symbols = draw.symbols(tokens, **options)
+    return draw.uniform(dtype, shape, draw.chunk(symbols, escaped), eb, predictor, name=name)
+
+
+def drawn(good: Good) -> None:
+    """Legal messages that the encoder does not write."""
+    value, run, most = draw.value, draw.run, 2**31 - 1
+    one, three, two_zeros = value(1).number, value(3).number, run(2).number
+
+    def add(name, shows, *arguments, **options):
+        good.add(f"drawn_{name}", shows, draw.message(of_tokens(*arguments, **options)))
+
+    tops = [v for e in range(0, 31, 3) for v in (1 << e, (2 << e) - 1, (1 << e) + (1 << e) // 3)] + [most]
+    for low in (0, 1, 7, 16, 21):
+        tokens = [value(s * v, low, far=(v - 1 >> low) >= 1023 or v % 5 == 1) for v in tops for s in (1, -1)]
+        add(f"low{low}", "values of all magnitudes, far and near; more bits than binary32 has",
+            draw.FLOAT32, [len(tokens)], tokens, low=low, eb=1.5)
+    add("low_escape", "low bits of an escape mean nothing", draw.FLOAT32, [3],
+        [value(5, 2), replace(draw.ESCAPE, field=3), value(-6, 2)], low=2, escaped=b"\0\0\0\x80\x3f")
+    add("far_unused", "the far token in the code, but no far class", draw.FLOAT32, [2], [value(1)] * 2, a={1: 1, one: 1})
+
+    wrap = [value(v, 21, far=abs(v) == most) for v in (most, most, 1, -most, -most, -3)]
+    add("wrap", "running sums modulo 2^32", draw.FLOAT64, [2, 2, 3], wrap * 2, low=21, predictor=3)
+    large = [value(v) for v in (1, -2, 3, -4)]
+    good.add("drawn_overflow", "products beyond the dtype", draw.named(*[
+        of_tokens(dtype, [4], large, eb=eb, name=name) for dtype, eb, name in (
+            (draw.FLOAT16, 16377, b"half"), (draw.BFLOAT16, 8.5e37, b"bfloat"),
+            (draw.FLOAT32, 8.5e37, b"single"), (draw.FLOAT64, 4.5e307, b"double"))]))
+    add("underflow", "products that round to 0 in float16", draw.FLOAT16, [3], [value(1), value(-1), value(3)], eb=2.0**-27)
+
+    good.add("drawn_streams", "four streams for three symbols: the first is empty", draw.message(draw.uniform(
+        draw.FLOAT32, [3], draw.chunk(draw.symbols([], [value(1)], [run(1)], [draw.ESCAPE]), b"\0\x12\x34\x56\x78"))))
+    runs = [*range(1, 41), 1, 1, 32767, 24575]
+    add("runs", "runs of every token, and some that could be joined", draw.FLOAT32, [sum(runs) + 2],
+        [*map(run, runs[:-2]), value(-1), *map(run, runs[-2:]), value(2)])
+    longest = [2**e + (h + 1) * 2**(e - 1) - 1 for e in range(4, 14) for h in (0, 1)]
+    add("longest_runs", "the longest run of each token but the last two", draw.FLOAT32, [sum(longest)], [*map(run, longest)])
+
+    add("lone", "two lone codes", draw.FLOAT32, [9], [run(2), value(1)] * 3, a={two_zeros: 1}, b={one: 1})
+    add("lone_run", "lone tokens with extra bits", draw.FLOAT32, [40], [run(19), run(21)])
+    add("lone_escape", "every symbol escapes", draw.BFLOAT16, [4], [draw.ESCAPE] * 4,
+        escaped=b"\0" + struct.pack("<4H", 1, 2, 0x7f81, 0xffff))
+    add("unused", "tokens in the code, the escape among them, that never occur", draw.FLOAT32, [3], [value(3), run(2)],
+        a={0: 3, two_zeros: 2, one: 3, three: 2, three + 1: 3, three + 9: 3})
+    deep = [value(s * (1 + i)) for i in range(6) for s in (1, -1)] * 2 + [value(-7)] * 2
+    add("deep", "code words of all 12 lengths, with differences of every form", draw.FLOAT32, [26], deep,
+        a={draw.VALUE + i: min(i + 1, 12) for i in range(13)},
+        b={draw.RUN: 12, draw.VALUE: 12, **{draw.VALUE + i: 12 - i for i in range(1, 12)}})
+
+    transforms = (1, draw.FLOAT32, 4), (2, draw.INT64, 8), (3, draw.FLOAT16, 2), (4, draw.FLOAT64, 8)
+    good.add("drawn_transforms", "each transform on a dtype that the encoder would not use it for", draw.named(*[
+        draw.exact(dtype, [3], bytes([transform]) + b"".join(draw.stored_plane(bytes([p, 255 - p, 3 * p])) for p in range(size)),
+                   name=bytes([65 + transform])) for transform, dtype, size in transforms]))
+    good.add("drawn_stored", "transform stored", draw.message(draw.exact(draw.UINT16, [2], b"\0\x01\x02\x03\x04")))
+    every_byte = draw.symbols([value(v, 3) if v else run(1) for v in range(-128, 128)], low=3)
+    good.add("drawn_planes", "coded planes: all bytes, low bits, a base, all zero", draw.message(draw.exact(
+        draw.INT16, [256], b"\1" + draw.coded_plane(every_byte, 200) + draw.coded_plane(b"\x80", 7))))
+
+    add("dimensions", "32 dimensions, prediction along two of them", draw.FLOAT32, [1, 2, 1, 3] + [1] * 28,
+        [value(v) for v in range(1, 7)], predictor=2)
+    add("widest", "rows of 2^18 elements, the longest", draw.FLOAT16, [2, 2**18],
+        [value(5)] + [run(32767)] * 16 + [run(15)], predictor=2)
+    add("scalar", "predictor 1 without dimensions", draw.FLOAT64, [], [value(-5)], eb=0.1, predictor=1)
