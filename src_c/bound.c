@@ -1,19 +1,28 @@
 #include "bound.h"
 
 #include "fp.h"
+#include "fpenv.h"
 #include "uniform.h"
 
 #define HUGEST 0x1.fffffffffffffp1023
 
 /* |x - y| <= eb exactly.  d is the rounded difference; rounding is monotone, so d on either side of eb
  * decides, and on a tie the rounding error (Knuth's two-sum) does. */
-int gsz_within(double x, double y, double eb) {
+GSZ_NOINLINE static int within_bound(double x, double y, double eb) {
     double d = x - y, size = gsz_abs_double(d);
     if (size < eb) return 1;
     if (!(size == eb) || !gsz_is_finite(d)) return 0;       /* a NaN ends here */
     double yv = x - d, xv = d + yv;
     double error = (yv - y) + (x - xv);                     /* x - y = d + error */
     return d >= 0 ? error <= 0 : error >= 0;
+}
+
+/* The arithmetic is kept apart, so that none of it moves out of the environment that it needs. */
+int gsz_within(double x, double y, double eb) {
+    gsz_fpenv saved = gsz_fp_enter();
+    int ok = within_bound(x, y, eb);
+    gsz_fp_leave(saved);
+    return ok;
 }
 
 double gsz_step(int dtype, double eb) {
@@ -88,7 +97,7 @@ static double candidate(int64_t index) {
 
 static int64_t candidate_not_above(double v) {
     uint64_t b = gsz_bits_of_double(v);
-    return (((int64_t)(b >> 52) - 1023) << 12) + (int64_t)(b >> 40 & 4095);
+    return ((int64_t)(b >> 52) - 1023) * 4096 + (int64_t)(b >> 40 & 4095);
 }
 
 typedef struct {

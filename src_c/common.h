@@ -24,9 +24,11 @@
 #if defined(__GNUC__)
 #define GSZ_LIKELY(x) __builtin_expect(!!(x), 1)
 #define GSZ_INLINE static inline __attribute__((always_inline, unused))
+#define GSZ_NOINLINE __attribute__((noinline))
 #else
 #define GSZ_LIKELY(x) (x)
 #define GSZ_INLINE static inline
+#define GSZ_NOINLINE
 #endif
 
 /* Lanes that are worked on side by side: the loop over them must disappear, so that their state is in registers. */

@@ -1,4 +1,4 @@
-/* Which CPU features the hot loops may use: what the machine has, limited by the caller's mask. */
+/* Where target attributes are at hand; gsz_cpu_features (gradsz.h) tells what the machine has. */
 #ifndef GSZ_CPU_H
 #define GSZ_CPU_H
 #include "common.h"
@@ -9,7 +9,5 @@
 #else
 #define GSZ_X86 0
 #endif
-
-unsigned gsz_cpu_detect(void);
 
 #endif

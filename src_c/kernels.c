@@ -3,7 +3,6 @@
 #include "cpu.h"
 
 #define SUFFIX portable
-#define HALF_HARDWARE 0
 #include "kernels_impl.h"
 
 const gsz_kernels gsz_kernels_portable = KERNEL_TABLE(0, gsz_crc32c_portable);

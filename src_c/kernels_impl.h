@@ -1,5 +1,5 @@
 /* Everything of one kernel table.  No include guard: kernels.c and x86/kernels_avx2.c include it, each
- * after defining SUFFIX (the ending of the names) and HALF_HARDWARE (F16C conversions at hand). */
+ * after defining SUFFIX (the ending of the names) and perhaps OWN_TWINS (a file of loops of its own). */
 
 #include "bits.h"
 #include "fp.h"
@@ -9,14 +9,6 @@
 #define PASTE_(a, b, c) a##_##b##_##c
 #define PASTE(a, b, c) PASTE_(a, b, c)
 #define DOUBLE_HUGEST 0x1.fffffffffffffp1023
-
-#if HALF_HARDWARE
-#define HALF_LOAD(v) _cvtsh_ss(v)
-#define HALF_STORE(w) ((uint16_t)_cvtss_sh((w), 0))
-#else
-#define HALF_LOAD(v) gsz_float_of_half(v)
-#define HALF_STORE(w) gsz_half_of_float(w)
-#endif
 
 /* float working type: float16, bfloat16, float32 */
 #define W float
@@ -28,8 +20,8 @@
 
 #define T uint16_t
 #define NAME(f) PASTE(f, half, SUFFIX)
-#define LOAD(v) HALF_LOAD(v)
-#define STORE(w) HALF_STORE(w)
+#define LOAD(v) gsz_float_of_half(v)
+#define STORE(w) gsz_half_of_float(w)
 #include "kernels_tmpl.h"
 #undef NAME
 #undef LOAD

@@ -15,7 +15,7 @@ static size_t NAME(quantise)(const void *restrict xs, size_t n, const gsz_grid_p
         W r = (v * inverse + MAGIC) - MAGIC;
         W e = v - LOAD(STORE(r * step));        /* the very value that the decoder makes */
         /* rounding is monotone: a rounded difference below eb means an exact one below eb; NaN fails */
-        int ok = (ABS(e) < eb) & (ABS(r) <= (W)MAX_K);
+        int ok = (int)(ABS(e) < eb) & (int)(ABS(r) <= (W)MAX_K);
         W safe = ok ? r : (W)0;
         k[i] = ok ? (int32_t)safe : GSZ_ESCAPE;
         uncertain += (uint32_t)!ok;

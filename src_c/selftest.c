@@ -2,15 +2,12 @@
 #include "fp.h"
 #include "fpenv.h"
 
-/* Were the product fused into the subtraction, the product's rounding error would come out instead of 0. */
+/* Were the product fused into the subtraction, the product's rounding error would come out instead of 0.
+ * Each read of a volatile is new to the compiler, so that it cannot take the product from before. */
 static int fuses(void) {
-    volatile double a = 1.0 + 0x1p-30, b = 1.0 - 0x1p-31;
-    volatile float c = 1.0f + 0x1p-12f, d = 1.0f - 0x1p-13f;
-    double x = a, y = b, product = x * y;
-    float z = c, w = d, short_product = z * w;
-    volatile double kept = product;
-    volatile float short_kept = short_product;
-    return x * y - kept != 0.0 || z * w - short_kept != 0.0f;
+    volatile double a = 1.0 + 0x1p-30, b = 1.0 - 0x1p-31, product = a * b;
+    volatile float c = 1.0f + 0x1p-12f, d = 1.0f - 0x1p-13f, short_product = c * d;
+    return a * b - product != 0.0 || c * d - short_product != 0.0f;
 }
 
 static int rounds_to_nearest(void) {

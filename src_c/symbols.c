@@ -107,7 +107,7 @@ static uint32_t sample_classes(gsz_work *work, encoder *e, unsigned base, uint32
     return total;
 }
 
-/* The number of raw bits, from a sample of the values: the most that cost at most 1/256 over the best. */
+/* The number of raw bits, from a sample of the values: the most that cost at most 1 % over the best. */
 static unsigned choose_low(gsz_work *work, encoder *e, uint32_t largest) {
     uint32_t count[HISTOGRAM] = {0};
     uint64_t sum, least = UINT64_MAX, cost[GSZ_MAX_LOW + 1];
@@ -125,7 +125,7 @@ static unsigned choose_low(gsz_work *work, encoder *e, uint32_t largest) {
         n = (n + 1) / 2;
     }
     for (unsigned low = base; low < end; low++)
-        if (cost[low] <= least + least / 256) best = low;
+        if (cost[low] <= least + least / 100) best = low;
     return best;
 }
 

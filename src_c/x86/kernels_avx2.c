@@ -1,4 +1,4 @@
-/* The kernel table compiled for AVX2, BMI2 and F16C: the same text as the portable one, no FMA. */
+/* The kernel table compiled for AVX2 and BMI2: the same text as the portable one, no FMA. */
 #include "../checksum.h"
 #include "../cpu.h"
 
@@ -6,14 +6,13 @@
 #include <immintrin.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2,popcnt"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt,f16c")
+#pragma GCC target("avx2,bmi,bmi2,popcnt")
 #endif
 
 #define SUFFIX avx2
-#define HALF_HARDWARE 1
 #define OWN_TWINS "x86/twins_avx2.h"
 #include "../kernels_impl.h"
 
