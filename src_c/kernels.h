@@ -52,10 +52,10 @@ typedef struct gsz_kernels {
     /* Positions and values of the non-zero integers, in order; both arrays have room for n + 8. */
     size_t (*compact)(const int32_t *v, size_t n, uint32_t *positions, int32_t *values);
 
-    /* Tokens of compacted integers with the runs before them, for `low` raw bits and classes up to `classes`
-     * (see symbols.h).  `next` is the position the first run may begin at.  Returns how many runs are long. */
-    size_t (*name_tokens)(const uint32_t *positions, const int32_t *values, size_t count, uint32_t next,
-                          unsigned low, uint32_t classes, uint32_t *tokens);
+    /* Words of compacted integers (see gsz_symbol_encoder), for `low` raw bits and classes up to `classes`;
+     * positions[-1] is the position before the first run.  Returns how many are not simple. */
+    size_t (*name_tokens)(const uint32_t *positions, const int32_t *values, size_t count, unsigned low,
+                          uint32_t classes, uint32_t *tokens);
 
     /* Raw low bits of compacted integers, none for 0 bits; escapes have zeros.  Twins: join_low gives symbols from
      * classes and fields of `low` bits; `size` bytes hold a field for every class that is not 0. */

@@ -74,19 +74,21 @@ static size_t NAME(survey)(const int32_t *v, size_t n, uint32_t *largest) {
 }
 
 static size_t NAME(name_tokens)(const uint32_t *restrict positions, const int32_t *restrict values, size_t count,
-                                uint32_t next, unsigned low, uint32_t classes, uint32_t *restrict tokens) {
-    uint32_t long_runs = 0;
+                                unsigned low, uint32_t classes, uint32_t *restrict tokens) {
+    const uint32_t *restrict before = positions - 1;
+    uint32_t others = 0;
     for (size_t i = 0; i < count; i++) {
-        uint32_t gap = positions[i] - (i > 0 ? positions[i - 1] + 1 : next);
+        uint32_t gap = positions[i] - before[i] - 1;
         int32_t v = values[i];
         uint32_t magnitude = v < 0 ? 0u - (uint32_t)v : (uint32_t)v, class = (magnitude - 1) >> low;
         uint32_t token = class < classes ? GSZ_TOKEN_VALUE + 2 * class + (uint32_t)(v > 0) : GSZ_TOKEN_FAR;
-        uint32_t table = gap != 0 ? GSZ_MAX_ALPHABET : 0;
         token = v == GSZ_ESCAPE ? GSZ_TOKEN_ESCAPE : token;
-        tokens[i] = (token + table) | (gap < GSZ_LONG_RUN ? gap : GSZ_LONG_RUN) << GSZ_TOKEN_GAP;
-        long_runs += gap >= GSZ_LONG_RUN;
+        uint32_t from_first = token - GSZ_TOKEN_VALUE;
+        int simple = (from_first < GSZ_SIMPLE_TOKENS) & (gap < GSZ_SIMPLE_GAPS);
+        tokens[i] = simple ? from_first | gap * GSZ_SIMPLE_TOKENS : GSZ_OTHER | token;
+        others += (uint32_t)!simple;
     }
-    return long_runs;
+    return others;
 }
 
 GSZ_INLINE uint32_t NAME(low_of)(int32_t v, uint32_t mask) {

@@ -12,14 +12,11 @@ static void add_row(int32_t *restrict row, const int32_t *restrict before, size_
     for (size_t i = 0; i < n; i++) row[i] = add(row[i], before[i]);
 }
 
-/* Differences at a distance inside each group of `group` elements, from the end so that it works in place. */
-static void difference(int32_t *v, size_t n, size_t distance, size_t group) {
-    for (size_t start = 0; start < n; start += group) {
-        size_t end = GSZ_MIN(start + group, n), rows = (end - start - 1) / distance;
-        for (size_t r = rows; r > 0; r--) {
-            int32_t *row = v + start + r * distance;
-            subtract_row(row, row - distance, GSZ_MIN(distance, end - start - r * distance));
-        }
+/* Differences at a distance, from the end so that it works in place. */
+static void difference(int32_t *v, size_t n, size_t distance) {
+    for (size_t r = (n - 1) / distance; r > 0; r--) {
+        int32_t *row = v + r * distance;
+        subtract_row(row, row - distance, GSZ_MIN(distance, n - r * distance));
     }
 }
 
@@ -39,14 +36,22 @@ static void running_sum_of_neighbours(int32_t *v, size_t n, size_t group) {
     }
 }
 
+/* Two dimensions in one pass: everywhere as if inside, then the first column and the first row again. */
+static void forward2(const int32_t *restrict k, size_t n, size_t row, int32_t *restrict r) {
+    for (size_t i = row + 1; i < n; i++) r[i] = sub(sub(k[i], k[i - 1]), sub(k[i - row], k[i - row - 1]));
+    for (size_t i = row; i < n; i += row) r[i] = sub(k[i], k[i - row]);
+    for (size_t i = 1; i < GSZ_MIN(row, n); i++) r[i] = sub(k[i], k[i - 1]);
+    r[0] = k[0];
+}
+
 void gsz_lorenzo_forward(const gsz_lattice *lattice, const int32_t *k, size_t n, int32_t *residuals) {
-    size_t row = lattice->dims == 1 ? n : lattice->columns, plane = lattice->dims == 2 ? n : row * lattice->rows;
-    residuals[0] = k[0];
-    for (size_t i = 1; i < n; i++) residuals[i] = sub(k[i], k[i - 1]);
-    if (lattice->dims == 1) return;
-    for (size_t i = row; i < n; i += row) residuals[i] = k[i];
-    difference(residuals, n, row, plane);
-    if (lattice->dims == 3) difference(residuals, n, plane, n);
+    size_t plane = lattice->columns * lattice->rows;
+    if (lattice->dims == 1) forward2(k, n, n, residuals);
+    else if (lattice->dims == 2) forward2(k, n, lattice->columns, residuals);
+    else {
+        for (size_t i = 0; i < n; i += plane) forward2(k + i, GSZ_MIN(plane, n - i), lattice->columns, residuals + i);
+        difference(residuals, n, plane);
+    }
 }
 
 void gsz_lorenzo_inverse(const gsz_lattice *lattice, int32_t *residuals, size_t n) {

@@ -47,10 +47,10 @@ typedef struct {
     uint32_t *tokens, *gaps;            /* next free places */
     gsz_bitwriter low_bits;
     gsz_writer far;                     /* list of far classes */
-    uint32_t counts[2][2 * GSZ_MAX_ALPHABET];   /* by token of A, then of B; even and odd tokens apart */
-    uint32_t runs[4][GSZ_LONG_RUN + 1];         /* before tokens; four apart, most are 0 */
+    uint32_t simple[2][GSZ_SIMPLE];             /* how often each word occurs; even and odd ones apart */
+    uint32_t counts[2][GSZ_MAX_ALPHABET];       /* of tokens of A and B */
     gsz_code code[2];
-    uint32_t positions[BLOCK + 8];
+    uint32_t positions[8 + BLOCK + 8];          /* the first is before the block */
     int32_t values[BLOCK + 8];
     gsz_symbol_encoder streams;
 } encoder;
@@ -92,7 +92,7 @@ static uint64_t cost_of_shift(const uint32_t *count, uint32_t n, uint32_t total,
  * sum of their magnitudes less one. */
 static uint32_t sample_classes(gsz_work *work, encoder *e, unsigned base, uint32_t *count, uint64_t *sum) {
     uint32_t total = 0;
-    size_t blocks = GSZ_MIN((e->n + BLOCK - 1) / BLOCK, (size_t)4), apart = e->n / blocks;
+    size_t blocks = GSZ_MIN(e->n / (8 * BLOCK) + 1, (size_t)4), apart = e->n / blocks;
     *sum = 0;
     for (size_t from = 0; blocks > 0; blocks--, from += apart) {
         size_t got = work->kernels->compact(e->symbols + from, GSZ_MIN(BLOCK, e->n - from), e->positions, e->values);
@@ -139,55 +139,42 @@ static void choose_shape(gsz_work *work, encoder *e, uint32_t largest) {
 /* Longest code: long enough for the alphabet, and tables no larger than the data deserves. */
 static unsigned code_limit(const encoder *e) {
     unsigned limit = e->nonzero >= 131072 ? 12 : e->nonzero >= 65536 ? 11 : e->nonzero >= 4096 ? 10 : 9, used = 0;
-    const uint32_t *a = e->counts[0], *b = a + GSZ_MAX_ALPHABET;
-    for (unsigned t = 0; t < e->alphabet; t++) used += (a[t] | b[t]) != 0;
+    for (unsigned t = 0; t < e->alphabet; t++) used += (e->counts[0][t] | e->counts[1][t]) != 0;
     while (limit < GSZ_CODE_BITS && used > (unsigned)1 << (limit - 2)) limit++;
     return limit;
 }
 
-/* The tokens of a long run: the first by A, further ones by B. */
-static void count_run(encoder *e, uint32_t length) {
-    uint32_t *counts = e->counts[0];
-    while (length > 0) {
+/* The tokens of a run: the first by A, further ones by B. */
+static void count_run(encoder *e, uint32_t length, uint32_t times) {
+    for (unsigned table = 0; length > 0; table = 1) {
         uint32_t part = GSZ_MIN(length, GSZ_RUN_LONGEST);
-        counts[token_of_run(part).token]++;
+        e->counts[table][token_of_run(part).token] += times;
         length -= part;
-        counts = e->counts[0] + GSZ_MAX_ALPHABET;
     }
 }
 
-/* Equal neighbours are common, and a counter takes a while before it can be counted up again: hence the copies. */
-static void count_block(encoder *e, size_t count) {
+/* Equal neighbours are common, and a counter takes a while before it can be counted up again: hence two. */
+static void count_simple(encoder *e, size_t count) {
     const uint32_t *t = e->tokens;
     size_t i = 0;
-    for (; i + 4 <= count; i += 4) {
-        e->counts[0][t[i] & 0xffff]++;
-        e->counts[1][t[i + 1] & 0xffff]++;
-        e->runs[0][t[i] >> GSZ_TOKEN_GAP]++;
-        e->runs[1][t[i + 1] >> GSZ_TOKEN_GAP]++;
-        e->counts[0][t[i + 2] & 0xffff]++;
-        e->counts[1][t[i + 3] & 0xffff]++;
-        e->runs[2][t[i + 2] >> GSZ_TOKEN_GAP]++;
-        e->runs[3][t[i + 3] >> GSZ_TOKEN_GAP]++;
+    for (; i + 2 <= count; i += 2) {
+        if (GSZ_LIKELY(t[i] < GSZ_SIMPLE)) e->simple[0][t[i]]++;
+        if (GSZ_LIKELY(t[i + 1] < GSZ_SIMPLE)) e->simple[1][t[i + 1]]++;
     }
-    for (; i < count; i++) e->counts[0][t[i] & 0xffff]++, e->runs[0][t[i] >> GSZ_TOKEN_GAP]++;
+    if (i < count && t[i] < GSZ_SIMPLE) e->simple[0][t[i]]++;
 }
 
-/* Lengths of the `left` long runs of a block. */
-static void collect_long_runs(encoder *e, size_t left, uint32_t begin) {
+/* The `left` words of a block that are not simple: their runs, and their classes if these are far. */
+static int count_others(encoder *e, size_t left) {
+    const uint32_t *position = e->positions + 8;
     for (size_t i = 0; left > 0; i++) {
-        if (e->tokens[i] < GSZ_LONG_RUN << GSZ_TOKEN_GAP) continue;
-        *e->gaps = e->positions[i] - (i > 0 ? e->positions[i - 1] + 1 : begin);
-        count_run(e, *e->gaps++);
+        if (e->tokens[i] < GSZ_SIMPLE) continue;
+        uint32_t token = e->tokens[i] & 0xffff, gap = position[i] - position[(ptrdiff_t)i - 1] - 1;
+        *e->gaps++ = gap;
+        count_run(e, gap, 1);
+        e->counts[gap != 0][token]++;
         left--;
-    }
-}
-
-/* Far classes of a block: ((M - 1) << 1) + (v > 0). */
-static int collect_far(encoder *e, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        unsigned t = e->tokens[i] & 0xffff;
-        if (t != GSZ_TOKEN_FAR && t != GSZ_TOKEN_FAR + GSZ_MAX_ALPHABET) continue;
+        if (token != GSZ_TOKEN_FAR) continue;
         uint32_t m = (uint32_t)(e->values[i] < 0 ? -e->values[i] : e->values[i]) - 1;
         GSZ_TRY(gsz_put_varint(&e->far, (uint64_t)(m >> e->low) << 1 | (e->values[i] > 0)));
     }
@@ -195,52 +182,53 @@ static int collect_far(encoder *e, size_t count) {
 }
 
 /* Names the tokens of symbols [from, to); *next moves behind the last that is not zero. */
-static int name_block(const gsz_kernels *kernels, encoder *e, uint32_t from, uint32_t to, int any_far, uint32_t *next) {
-    size_t count = kernels->compact(e->symbols + from, to - from, e->positions, e->values);
-    uint32_t begin = *next - from;      /* modulo 2^32: the run may have begun before the block */
-    size_t long_runs = kernels->name_tokens(e->positions, e->values, count, begin, e->low, e->classes, e->tokens);
+static int name_block(const gsz_kernels *kernels, encoder *e, uint32_t from, uint32_t to, uint32_t *next) {
+    uint32_t *positions = e->positions + 8;     /* counted from the block, modulo 2^32 */
+    size_t count = kernels->compact(e->symbols + from, to - from, positions, e->values);
+    positions[-1] = *next - from - 1;
+    size_t others = kernels->name_tokens(positions, e->values, count, e->low, e->classes, e->tokens);
     if (e->low > 0) kernels->put_low(e->values, count, e->low, &e->low_bits);
-    if (any_far) GSZ_TRY(collect_far(e, count));
-    count_block(e, count);
-    collect_long_runs(e, long_runs, begin);
+    count_simple(e, count);
+    GSZ_TRY(count_others(e, others));
     e->tokens += count;
-    if (count > 0) *next = from + e->positions[count - 1] + 1;
+    if (count > 0) *next = from + positions[count - 1] + 1;
     return GSZ_OK;
 }
 
-static int name_stream(const gsz_kernels *kernels, encoder *e, uint32_t from, uint32_t to, int any_far, gsz_source *s) {
+static int name_stream(const gsz_kernels *kernels, encoder *e, uint32_t from, uint32_t to, gsz_source *s) {
     uint32_t next = from;
     s->tokens = e->tokens;
     s->gaps = e->gaps;
     for (uint32_t at = from; at < to; at += BLOCK)
-        GSZ_TRY(name_block(kernels, e, at, GSZ_MIN(at + BLOCK, to), any_far, &next));
+        GSZ_TRY(name_block(kernels, e, at, GSZ_MIN(at + BLOCK, to), &next));
     s->tokens_end = e->tokens;
     s->zeros = to - next;
-    count_run(e, s->zeros);
+    count_run(e, s->zeros, 1);
     return GSZ_OK;
 }
 
-static int name_all(const gsz_kernels *kernels, encoder *e, uint32_t largest) {
-    const unsigned streams = e->streams.streams;
-    int any_far = largest >> e->low >= e->classes;
-    for (unsigned i = 0; i < 4; i++)
-        memset(e->counts[i / 2] + i % 2 * GSZ_MAX_ALPHABET, 0, e->alphabet * sizeof(uint32_t));
-    memset(e->runs, 0, sizeof e->runs);
+static int name_all(const gsz_kernels *kernels, encoder *e) {
+    const unsigned streams = e->streams.streams, values = GSZ_MIN(e->alphabet - GSZ_TOKEN_VALUE, GSZ_SIMPLE_TOKENS);
+    memset(e->simple, 0, sizeof e->simple);
+    for (unsigned c = 0; c < 2; c++) memset(e->counts[c], 0, e->alphabet * sizeof(uint32_t));
     for (unsigned j = 0; j < streams; j++)
         GSZ_TRY(name_stream(kernels, e, (uint32_t)stream_start(e->n, streams, j),
-                            (uint32_t)stream_start(e->n, streams, j + 1), any_far, &e->streams.source[j]));
-    for (unsigned t = 0; t < e->alphabet; t++) {
-        e->counts[0][t] += e->counts[1][t];
-        e->counts[0][GSZ_MAX_ALPHABET + t] += e->counts[1][GSZ_MAX_ALPHABET + t];
+                            (uint32_t)stream_start(e->n, streams, j + 1), &e->streams.source[j]));
+    for (uint32_t gap = 0; gap < GSZ_SIMPLE_GAPS; gap++) {
+        uint32_t runs = 0;
+        for (unsigned t = 0; t < values; t++) {
+            uint32_t word = gap * GSZ_SIMPLE_TOKENS + t, n = e->simple[0][word] + e->simple[1][word];
+            e->counts[gap != 0][GSZ_TOKEN_VALUE + t] += n;
+            runs += n;
+        }
+        count_run(e, gap, runs);
     }
-    for (uint32_t gap = 1; gap < GSZ_LONG_RUN; gap++)
-        e->counts[0][token_of_run(gap).token] += e->runs[0][gap] + e->runs[1][gap] + e->runs[2][gap] + e->runs[3][gap];
     return GSZ_OK;
 }
 
 /* One code or two: B must have enough tokens to pay for its table. */
 static void build_codes(encoder *e) {
-    uint32_t *a = e->counts[0], *b = a + GSZ_MAX_ALPHABET, second = 0;
+    uint32_t *a = e->counts[0], *b = e->counts[1], second = 0;
     for (unsigned t = 0; t < e->alphabet; t++) second += b[t];
     e->codes = second >= 64 ? 2 : 1;
     for (unsigned t = 0; e->codes == 1 && t < e->alphabet; t++) a[t] += b[t], b[t] = 0;
@@ -257,7 +245,7 @@ static uint64_t stream_bits(const encoder *e) {
         for (unsigned t = 0; t < e->alphabet; t++) {
             unsigned extra = 0;
             if (t >= GSZ_TOKEN_RUN && t < GSZ_TOKEN_VALUE) (void)run_of_token(t, &extra);
-            bits += (uint64_t)e->counts[0][c * GSZ_MAX_ALPHABET + t] * (gsz_code_cost(&e->code[c], t) + extra);
+            bits += (uint64_t)e->counts[c][t] * (gsz_code_cost(&e->code[c], t) + extra);
         }
     return bits;
 }
@@ -285,48 +273,40 @@ static int write_tables(const encoder *e, gsz_writer *out) {
     return GSZ_OK;
 }
 
-/* Codes as the hot loop wants them. */
-static void prepare_codes(encoder *e) {
-    gsz_symbol_encoder *s = &e->streams;
-    for (unsigned c = 0; c < 2; c++) {
-        const gsz_code *code = &e->code[c];
-        for (unsigned t = 0; t < code->alphabet; t++)
-            s->value[c * GSZ_MAX_ALPHABET + t] = code->length[t] ? GSZ_READY(code->code[t], gsz_code_cost(code, t)) : 0;
-        for (unsigned t = code->alphabet; t < GSZ_TOKEN_VALUE + GSZ_PAIR_TOKENS; t++) s->value[c * GSZ_MAX_ALPHABET + t] = 0;
-        memcpy(s->long_run[c], s->value + c * GSZ_MAX_ALPHABET + GSZ_TOKEN_RUN, sizeof s->long_run[c]);
-    }
-    s->run[0] = 0;
-    for (uint32_t gap = 1; gap < GSZ_LONG_RUN; gap++) {
-        run_token t = token_of_run(gap);
-        gsz_ready r = s->long_run[0][t.token - GSZ_TOKEN_RUN];
-        s->run[gap] = GSZ_READY(GSZ_READY_BITS(r) | t.bits << GSZ_READY_LENGTH(r), GSZ_READY_LENGTH(r) + t.extra);
-    }
+GSZ_INLINE gsz_ready join_ready(gsz_ready first, gsz_ready second) {
+    return first + (GSZ_READY_BITS(second) << GSZ_READY_LENGTH(first)) + GSZ_READY(0, GSZ_READY_LENGTH(second));
 }
 
-/* Pairs pay where runs are rare and there are enough tokens. */
-static void prepare_pairs(encoder *e) {
+/* Codes as the hot loop wants them; those of tokens that do not occur are never looked at. */
+static void prepare_codes(encoder *e) {
     gsz_symbol_encoder *s = &e->streams;
-    const gsz_ready *value = s->value + GSZ_TOKEN_VALUE;
-    uint32_t apart = 0, *pair = s->pair;
-    for (unsigned c = 0; c < 4; c++) apart += e->runs[c][0];
-    s->dense = e->nonzero >= 8192 && apart >= e->nonzero - e->nonzero / 16;
-    if (!s->dense) return;
-    for (unsigned b = 0; b < GSZ_PAIR_TOKENS; b++)
-        for (unsigned a = 0; a < GSZ_PAIR_TOKENS; a++) {
-            unsigned length = GSZ_READY_LENGTH(value[a]);
-            *pair++ = GSZ_READY_BITS(value[a]) | GSZ_READY_BITS(value[b]) << length
-                    | (length + GSZ_READY_LENGTH(value[b])) << 24;
+    unsigned values = GSZ_MIN(e->alphabet - GSZ_TOKEN_VALUE, GSZ_SIMPLE_TOKENS);
+    for (unsigned c = 0; c < 2; c++)
+        for (unsigned t = 0; t < e->alphabet; t++) {
+            const gsz_code *code = &e->code[c];
+            s->token[c][t] = code->length[t] ? GSZ_READY(code->code[t], gsz_code_cost(code, t)) : 0;
         }
+    for (uint32_t gap = 0; gap < GSZ_SIMPLE_GAPS; gap++) {
+        gsz_ready run = gap > 0 ? s->token[0][token_of_run(gap).token] : 0;
+        const gsz_ready *value = s->token[gap != 0] + GSZ_TOKEN_VALUE;
+        for (unsigned t = 0; t < values; t++) s->simple[gap * GSZ_SIMPLE_TOKENS + t] = join_ready(run, value[t]);
+    }
 }
 
 void gsz_put_run(gsz_bitwriter *b, const gsz_symbol_encoder *e, uint32_t length) {
     for (unsigned table = 0; length > 0; table = 1) {
         uint32_t part = GSZ_MIN(length, GSZ_RUN_LONGEST);
         run_token t = token_of_run(part);
-        gsz_ready r = e->long_run[table][t.token - GSZ_TOKEN_RUN];
-        gsz_bits_put(b, GSZ_READY_BITS(r) | (uint64_t)t.bits << GSZ_READY_LENGTH(r), GSZ_READY_LENGTH(r) + t.extra);
+        gsz_ready r = join_ready(e->token[table][t.token], GSZ_READY(t.bits, t.extra));
+        gsz_bits_put(b, GSZ_READY_BITS(r), GSZ_READY_LENGTH(r));
         length -= part;
     }
+}
+
+void gsz_put_other(gsz_bitwriter *b, const gsz_symbol_encoder *e, uint32_t token, uint32_t gap) {
+    gsz_ready r = e->token[gap != 0][token];
+    if (gap > 0) gsz_put_run(b, e, gap);
+    gsz_bits_put(b, GSZ_READY_BITS(r), GSZ_READY_LENGTH(r));
 }
 
 static int write_streams(gsz_work *work, encoder *e, gsz_writer *out) {
@@ -340,7 +320,6 @@ static int write_streams(gsz_work *work, encoder *e, gsz_writer *out) {
         s->source[j].out = b;
     }
     prepare_codes(e);
-    prepare_pairs(e);
     work->kernels->encode_streams(s);
     for (unsigned j = 0; j < s->streams; j++) {
         end[j] = gsz_bits_flush(&s->source[j].out);
@@ -375,15 +354,15 @@ int gsz_symbols_encode(gsz_work *work, const int32_t *symbols, size_t n, gsz_wri
     e->nonzero = work->kernels->survey(symbols, n, &largest);
     if (e->nonzero == 0) return gsz_put_u8(out, HEADER_ALL_ZERO);
     choose_shape(work, e, largest);
-    size_t words = e->nonzero + n / GSZ_LONG_RUN + 1;   /* tokens, then lengths of long runs */
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->tokens, words * sizeof(uint32_t)));
+    /* words, then lengths of runs */
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->tokens, 2 * e->nonzero * sizeof(uint32_t)));
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->low, e->nonzero * e->low / 8 + 16));
     e->tokens = (uint32_t *)work->tokens.data;
     e->gaps = e->tokens + e->nonzero;
     gsz_bitwriter b = {(uint8_t *)work->low.data, 0, 0};
     e->low_bits = b;
     gsz_writer_init(&e->far, work->heap);
-    int status = name_all(work->kernels, e, largest);
+    int status = name_all(work->kernels, e);
     if (status == GSZ_OK) status = write_symbols(work, e, out);
     gsz_writer_release(&e->far);
     return status;

@@ -28,42 +28,39 @@ GSZ_STATIC_ASSERT(alphabet_fits, GSZ_TOKENS <= GSZ_MAX_ALPHABET);
 
 #define GSZ_STREAMS 4
 
-/* ---- encoding: one word a non-zero symbol, naming its token and the run of zeros before it
- *   bits 0..15   token; plus GSZ_MAX_ALPHABET where a run comes before it, which selects code B
- *   bits 16..    length of the run, GSZ_LONG_RUN for any that is not shorter (its length stands in `gaps`) */
-#define GSZ_TOKEN_GAP 16
-#define GSZ_LONG_RUN 64u
+/* ---- encoding: one word a non-zero symbol, naming its token and the run of zeros before it.  Most are simple:
+ *   bits 0..6   token, from GSZ_TOKEN_VALUE         bits 7..9   length of the run
+ * Others have bit 31 set and the token in bits 0..15; the length of their run stands in `gaps`. */
+#define GSZ_SIMPLE_TOKENS 128u
+#define GSZ_SIMPLE_GAPS 8u
+#define GSZ_SIMPLE (GSZ_SIMPLE_TOKENS * GSZ_SIMPLE_GAPS)
+#define GSZ_OTHER 0x80000000u
 
-/* Up to 16 bits in the order they are written, and above them how many: a code, or a short run with its extra. */
-typedef uint32_t gsz_ready;
-#define GSZ_READY(bits, length) ((gsz_ready)(bits) | (gsz_ready)(length) << 16)
-#define GSZ_READY_BITS(r) ((r) & 0xffff)
-#define GSZ_READY_LENGTH(r) ((r) >> 16)
+/* Up to 32 bits in the order they are written, and above them how many. */
+typedef uint64_t gsz_ready;
+#define GSZ_READY(bits, length) ((gsz_ready)(bits) | (gsz_ready)(length) << 32)
+#define GSZ_READY_BITS(r) ((r) & 0xffffffff)
+#define GSZ_READY_LENGTH(r) ((unsigned)((r) >> 32))
 
 typedef struct {
     const uint32_t *tokens, *tokens_end;
-    const uint32_t *gaps;       /* the long runs */
+    const uint32_t *gaps;       /* runs before the tokens that are not simple */
     uint32_t zeros;             /* after the last token */
     gsz_bitwriter out;
 } gsz_source;
 
-/* The commonest values of dense data, two at a time: 24 bits of codes, and above them how many. */
-#define GSZ_PAIR_BITS 6u
-#define GSZ_PAIR_TOKENS (1u << GSZ_PAIR_BITS)
-
 typedef struct gsz_symbol_encoder {
     unsigned streams;
-    int dense;                  /* few runs: `pair` is filled */
     gsz_source source[GSZ_STREAMS];
-    gsz_ready run[GSZ_LONG_RUN];                /* by length; A's code, extra bits included */
-    gsz_ready long_run[2][GSZ_RUN_TOKENS];      /* by token, A and B */
-    gsz_ready value[2 * GSZ_MAX_ALPHABET];      /* A's then B's */
-    uint32_t pair[GSZ_PAIR_TOKENS * GSZ_PAIR_TOKENS];   /* first token in the low index bits, from GSZ_TOKEN_VALUE */
+    gsz_ready simple[GSZ_SIMPLE];               /* a run and a value */
+    gsz_ready token[2][GSZ_MAX_ALPHABET];       /* codes A and B */
 } gsz_symbol_encoder;
-GSZ_STATIC_ASSERT(pairs_fit, 7 + 4 * GSZ_CODE_BITS <= 64);
-/* A pair of tokens, each with its short run, goes out in one store: 4 extra bits for runs below 64. */
-GSZ_STATIC_ASSERT(run_fits, GSZ_CODE_BITS + 4 <= 16);
-GSZ_STATIC_ASSERT(pair_fits, 7 + 2 * (GSZ_CODE_BITS + 4 + GSZ_CODE_BITS) <= 64);
+/* Two simple tokens go out in one store; a run below 8 has no extra bits. */
+GSZ_STATIC_ASSERT(simple_runs, GSZ_SIMPLE_GAPS <= GSZ_RUN_DIRECT + 1);
+GSZ_STATIC_ASSERT(pair_fits, 7 + 2 * (GSZ_CODE_BITS + GSZ_CODE_BITS) <= 64);
+
+/* A token that is not simple, and the run before it. */
+void gsz_put_other(gsz_bitwriter *b, const gsz_symbol_encoder *e, uint32_t token, uint32_t gap);
 
 /* A run of any length: the first token by A (after a value) or B, further ones by B. */
 void gsz_put_run(gsz_bitwriter *b, const gsz_symbol_encoder *e, uint32_t length);

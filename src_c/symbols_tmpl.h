@@ -28,66 +28,38 @@ GSZ_STATIC_ASSERT(writes_fit, REFILLS * LOOKUPS * 16 + 2 < GSZ_LANE_PADDING);
 #define LANES_STORE(j) \
     e->source[j].out.bits = bits[j], e->source[j].out.count = count[j], e->source[j].out.p = p[j]
 
-/* Adds token t of lane j, with the run before it, to the bits that wait. */
+/* Adds word t of lane j to the bits that wait. */
 #define ADD_TOKEN(j, t) do { \
     uint32_t t_ = (t); \
-    gsz_ready v_ = e->value[t_ & 0xffff]; \
-    if (t_ >= GSZ_LONG_RUN << GSZ_TOKEN_GAP) { \
+    if (GSZ_LIKELY(t_ < GSZ_SIMPLE)) { \
+        gsz_ready r_ = e->simple[t_]; \
+        bits[j] |= GSZ_READY_BITS(r_) << count[j]; \
+        count[j] += GSZ_READY_LENGTH(r_); \
+    } else { \
         LANES_STORE(j); \
         gsz_bits_store(&e->source[j].out); \
-        gsz_put_run(&e->source[j].out, e, *e->source[j].gaps++); \
+        gsz_put_other(&e->source[j].out, e, t_ & 0xffff, *e->source[j].gaps++); \
         LANES_LOAD(j); \
-        t_ = 0; \
     } \
-    gsz_ready r_ = e->run[t_ >> GSZ_TOKEN_GAP]; \
-    uint64_t both_ = GSZ_READY_BITS(r_) | (uint64_t)GSZ_READY_BITS(v_) << GSZ_READY_LENGTH(r_); \
-    bits[j] |= both_ << count[j]; \
-    count[j] += GSZ_READY_LENGTH(r_) + GSZ_READY_LENGTH(v_); \
 } while (0)
 
 /* gsz_bits_store for lane j. */
 #define STORE_BITS(j) \
     (gsz_store_le64(p[j], bits[j]), p[j] += count[j] >> 3, bits[j] >>= count[j] & 56, count[j] &= 7)
 
-/* Two tokens of lane j, both among the first values and with no run before them. */
-#define IS_PAIR(a, b) ((((a) - GSZ_TOKEN_VALUE) | ((b) - GSZ_TOKEN_VALUE)) < GSZ_PAIR_TOKENS)
-#define ADD_PAIR(j, a, b) do { \
-    uint32_t r_ = e->pair[((a) - GSZ_TOKEN_VALUE) | ((b) - GSZ_TOKEN_VALUE) << GSZ_PAIR_BITS]; \
-    bits[j] |= (uint64_t)(r_ & 0xffffff) << count[j]; \
-    count[j] += r_ >> 24; \
-} while (0)
-
 GSZ_INLINE void NAME(encode_sources)(gsz_symbol_encoder *e, const unsigned streams) {
     uint64_t bits[GSZ_STREAMS];
     unsigned count[GSZ_STREAMS];
     uint8_t *p[GSZ_STREAMS];
     const uint32_t *token[GSZ_STREAMS];
-    size_t shortest = SIZE_MAX;
+    size_t shortest = SIZE_MAX, i = 0;
     GSZ_UNROLL_LANES
     for (unsigned j = 0; j < streams; j++) {
         LANES_LOAD(j);
         token[j] = e->source[j].tokens;
         shortest = GSZ_MIN(shortest, (size_t)(e->source[j].tokens_end - token[j]));
     }
-    size_t i = 0;
-    for (; e->dense && i + 4 <= shortest; i += 4) {
-        GSZ_UNROLL_LANES
-        for (unsigned j = 0; j < streams; j++) {
-            const uint32_t *t = token[j] + i;
-            if (GSZ_LIKELY(IS_PAIR(t[0], t[1]) & IS_PAIR(t[2], t[3]))) {
-                ADD_PAIR(j, t[0], t[1]);
-                ADD_PAIR(j, t[2], t[3]);
-            } else {
-                ADD_TOKEN(j, t[0]);
-                ADD_TOKEN(j, t[1]);
-                STORE_BITS(j);
-                ADD_TOKEN(j, t[2]);
-                ADD_TOKEN(j, t[3]);
-            }
-            STORE_BITS(j);
-        }
-    }
-    for (; i + 2 <= shortest; i += 2) {        /* side by side, two tokens a store */
+    for (; i + 2 <= shortest; i += 2) {         /* side by side, two tokens a store */
         GSZ_UNROLL_LANES
         for (unsigned j = 0; j < streams; j++) {
             ADD_TOKEN(j, token[j][i]);
@@ -96,7 +68,7 @@ GSZ_INLINE void NAME(encode_sources)(gsz_symbol_encoder *e, const unsigned strea
         }
     }
     GSZ_UNROLL_LANES
-    for (unsigned j = 0; j < streams; j++) {            /* what one has more than another */
+    for (unsigned j = 0; j < streams; j++) {    /* what one has more than another */
         size_t n = (size_t)(e->source[j].tokens_end - token[j]);
         for (size_t k = i; k < n; k++) {
             ADD_TOKEN(j, token[j][k]);
@@ -110,8 +82,6 @@ GSZ_INLINE void NAME(encode_sources)(gsz_symbol_encoder *e, const unsigned strea
 #undef LANES_STORE
 #undef ADD_TOKEN
 #undef STORE_BITS
-#undef IS_PAIR
-#undef ADD_PAIR
 
 static void NAME(encode_streams)(gsz_symbol_encoder *e) {
     if (e->streams == 1) NAME(encode_sources)(e, 1);

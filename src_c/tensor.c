@@ -50,11 +50,11 @@ int gsz_tensor_chunks(const gsz_tensor *t, gsz_lattice *lattice, size_t *chunk, 
 
 #define SAMPLES 256
 
-typedef struct { const gsz_uniform *u; const void *x; } sampler;
+typedef struct { const gsz_uniform *u; const void *x; double inverse; } sampler;
 
 /* Roughly the integer at i; values that would escape count as 0. */
 static int32_t sample_at(const sampler *s, size_t i) {
-    double q = gsz_value_at(s->u->dtype, s->x, i) / s->u->step;
+    double q = gsz_value_at(s->u->dtype, s->x, i) * s->inverse;
     return gsz_abs_double(q) <= (double)gsz_max_k(s->u->dtype) ? (int32_t)gsz_round_double(q) : 0;
 }
 
@@ -67,7 +67,7 @@ static unsigned cost_of(int32_t r) {
 static void sample_costs(const sampler *s, const gsz_lattice *lattice, unsigned dims, size_t n, uint64_t cost[4]) {
     size_t row = lattice->columns, plane = lattice->columns * lattice->rows;
     size_t first = dims == 3 ? plane + row + 1 : dims == 2 ? row + 1 : 1;
-    size_t samples = GSZ_MIN((size_t)SAMPLES, n / 16 + 1), stride = (n - first) / samples;
+    size_t samples = GSZ_MIN((size_t)SAMPLES, n / 64 + 16), stride = (n - first) / samples;
     for (size_t j = 0; j < samples; j++) {
         /* spread over columns too: strides share factors with rows */
         size_t i = first + GSZ_MIN(j * stride + j * 37 % (stride + 1), n - first - 1);
@@ -86,7 +86,7 @@ static void sample_costs(const sampler *s, const gsz_lattice *lattice, unsigned 
 
 static int choose_predictor(gsz_tensor *t, const gsz_uniform *u, const void *x) {
     uint64_t cost[4] = {0, 0, 0, 0};
-    sampler s = {u, x};
+    sampler s = {u, x, 1 / u->step};
     gsz_lattice lattice;
     size_t chunk, count;
     unsigned dims = 3;
