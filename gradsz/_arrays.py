@@ -57,7 +57,10 @@ def as_array(a: object) -> np.ndarray:
     else:
         if isinstance(a, np.ma.MaskedArray):
             raise ParameterError("masked arrays have no place in a message: fill them first, a.filled(value)")
-        array = np.asarray(a)
+        try:
+            array = np.asarray(a)
+        except ValueError as error:
+            raise ParameterError(f"{type(a).__name__} is no array: {error}") from None
     if array.ndim > MAX_DIMS:
         raise ParameterError(f"the array has {array.ndim} dimensions, at most {MAX_DIMS} are allowed")
     return array
@@ -67,7 +70,7 @@ def contiguous(a: np.ndarray, code: int) -> np.ndarray:
     """The elements in C order and native byte order, as something with a buffer; no copy where none is needed."""
     if not a.dtype.isnative:
         a = a.astype(a.dtype.newbyteorder("="))
-    if not a.flags.c_contiguous:
+    if not (a.flags.c_contiguous and a.flags.aligned):
         a = np.array(a, order="C")
     return buffer(a, code)
 

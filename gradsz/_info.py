@@ -56,7 +56,7 @@ class MessageInfo:
         head = (f"gradsz message, format {self.version}: {len(self.tensors):,} tensor{'s' * (len(self.tensors) != 1)}, "
                 f"{self.raw_nbytes:,} -> {self.nbytes:,} bytes, ratio {self.ratio:.2f}")
         rows = [("name", "dtype", "shape", "bytes", "ratio", "codec", "bound", "predictor")]
-        rows += [(t.name if t.name is not None else "-", t.dtype, "x".join(map(str, t.shape)) or "scalar",
+        rows += [(_printable(t.name) if t.name is not None else "-", t.dtype, "x".join(map(str, t.shape)) or "scalar",
                   f"{t.compressed_nbytes:,}", f"{t.ratio:.2f}", t.codec,
                   f"{t.eb:.4g} ({t.mode})" if t.mode else "exact", t.predictor or "-") for t in self.tensors]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -64,6 +64,11 @@ class MessageInfo:
         lines = ["  ".join(cell.rjust(w) if i in right else cell.ljust(w)
                            for i, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
         return "\n".join([head, *lines])
+
+
+def _printable(name: str) -> str:
+    """A name from a stranger must not move the cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def info(buf: Bytes) -> MessageInfo:

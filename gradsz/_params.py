@@ -25,6 +25,8 @@ LEVELS = ("fast",)
 
 
 def error_bound(value: object) -> float:
+    if isinstance(value, (str, bytes)):     # float() would take them
+        raise ParameterError(f"error_bound must be a number, not {value!r}")
     try:
         bound = float(value)    # type: ignore[arg-type]
     except (TypeError, ValueError):

@@ -88,7 +88,8 @@ def verify(a: ArrayLike, b: ArrayLike, error_bound: float | None = None, mode: M
     bound = None if error_bound is None else _params.error_bound(error_bound)
     if code not in _arrays.FLOATING:
         return _integers(a, b, bound)
-    x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
+    with np.errstate(invalid="ignore"):     # signalling NaNs
+        x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
     finite = np.isfinite(x)
     differs = _bits(a) != _bits(b)
     changed, specials = int(np.count_nonzero(differs)), int(np.count_nonzero(differs & ~finite))
@@ -139,8 +140,8 @@ def _statistics(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
             return dict(max_error=math.inf, mean_error=math.nan, mean_abs_error=math.inf, rms_error=math.inf,
                         mse=math.inf, psnr=-math.inf, nrmse=math.inf)
         rms = scale * math.sqrt(float(np.mean((e / scale) ** 2))) if scale else 0.0
-        width = float(x.max() - x.min())
-        nrmse = rms / width if width else (0.0 if rms == 0 else math.inf)
+        half = float(x.max() / 2 - x.min() / 2)     # the range itself may overflow
+        nrmse = rms / 2 / half if half else (0.0 if rms == 0 else math.inf)
         return dict(max_error=scale, mean_error=float(np.mean(e)), mean_abs_error=float(np.mean(np.abs(e))),
                     rms_error=rms, mse=rms * rms, psnr=-20 * math.log10(nrmse) if nrmse else math.inf, nrmse=nrmse)
 

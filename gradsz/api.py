@@ -1,13 +1,14 @@
 """One array to bytes and back."""
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gradsz import _arrays, _core, _params
-from gradsz.errors import LimitError, ParameterError
+from gradsz.errors import LimitError, ParameterError, UnsupportedDtypeError
 
 if TYPE_CHECKING:
     from gradsz._params import Bytes, Level, Mode, Predictor
@@ -140,9 +141,15 @@ def compress_bound(a: ArrayLike, dtype: DTypeLike | None = None) -> int:
         array = _arrays.as_array(a)
         shape, code = array.shape, _arrays.code_of(array.dtype)
     else:
-        shape = (a,) if isinstance(a, (int, np.integer)) else tuple(a)   # type: ignore[arg-type]
-        code = _arrays.code_of(np.dtype(dtype))
-        if len(shape) > _arrays.MAX_DIMS or any(not 0 <= int(n) < 2**62 for n in shape):
+        try:
+            shape = tuple(map(operator.index, (a,) if isinstance(a, (int, np.integer)) else a))   # type: ignore[arg-type]
+        except TypeError:
+            raise ParameterError(f"the shape must be an integer or a tuple of integers, not {a!r}") from None
+        try:
+            code = _arrays.code_of(np.dtype(dtype))
+        except TypeError as error:
+            raise UnsupportedDtypeError(str(error)) from None
+        if len(shape) > _arrays.MAX_DIMS or any(not 0 <= n < 2**62 for n in shape):
             raise ParameterError(f"shape is {shape}; at most 32 dimensions of 0 to 2**62 - 1 elements are allowed")
     bound = _core.compress_bound([(b"", code, shape, None, 0.0, 0, 0)], False)
     if bound == 0:
@@ -169,8 +176,8 @@ def _check_out(out, code: int, shape: tuple[int, ...], data) -> None:
     dtype = _arrays.dtype_of(code)
     if out.dtype != dtype or not out.dtype.isnative or out.shape != shape:
         raise ParameterError(f"out is {out.dtype} of shape {out.shape}; the message holds {dtype} of shape {shape}")
-    if not out.flags.c_contiguous or not out.flags.writeable:
-        raise ParameterError("out must be C-contiguous and writeable; "
-                             f"this one has c_contiguous={out.flags.c_contiguous}, writeable={out.flags.writeable}")
+    if not out.flags.carray:
+        raise ParameterError("out must be C-contiguous, aligned and writeable; this one has c_contiguous="
+                             f"{out.flags.c_contiguous}, aligned={out.flags.aligned}, writeable={out.flags.writeable}")
     if np.shares_memory(out, np.frombuffer(data, np.uint8)):
         raise ParameterError("out overlaps the message it is decoded from; give memory of its own")

@@ -59,6 +59,8 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
     _params.level(level)
     bound, meaning = _params.error_bound(error_bound), _params.mode(mode)
     choose = default_lossy if lossy is None else lossy
+    if not callable(choose):
+        raise ParameterError(f"lossy must be a function of name and array, or None, not {lossy!r}")
     items = []
     for name, value in mapping.items():
         array = _arrays.as_array(value)
@@ -109,7 +111,13 @@ def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, nthrea
 def _wanted(names) -> set[str]:
     if isinstance(names, (str, bytes)):
         raise ParameterError(f"names must be an iterable of names, not the single name {names!r}: write [{names!r}]")
-    return set(names)
+    try:
+        wanted = list(names)
+    except TypeError:
+        raise ParameterError(f"names must be an iterable of names, not {names!r}") from None
+    if not all(isinstance(name, str) for name in wanted):
+        raise ParameterError(f"names must be str: {wanted!r}")
+    return set(wanted)
 
 
 def _encoded_name(name: object) -> bytes:

@@ -122,7 +122,9 @@ int gsz_open(const void *data, size_t size, const gsz_options *options, gsz_mess
     m->kernels = kernels;
     m->version = h.version;
     m->named = h.named;
+    gsz_fpenv saved = gsz_fp_enter();       /* a bound may be subnormal */
     int status = read_table(m, &h.table);
+    gsz_fp_leave(saved);
     if (status == GSZ_OK) status = place_sections(m, &in);
     if (status == GSZ_OK) *message = m;
     else gsz_close(m);

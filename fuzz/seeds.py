@@ -1,0 +1,129 @@
+"""Writes the seeds of the fuzz targets, fuzz/corpus/TARGET/*: small inputs that already reach every stage.
+
+Run with gradsz installed: python fuzz/seeds.py.  Inputs end in the parameters that the target takes (its source
+says which), so a message comes first and stays readable.  The format decides the bytes: run this again after a
+change of format.
+"""
+import pathlib
+import struct
+
+import ml_dtypes
+import numpy as np
+
+import gradsz
+
+CORPUS = pathlib.Path(__file__).parent / "corpus"
+OPTIONS = (b"\x00", b"\x02", b"\x4e")     # portable, all kernels, all kernels with a budget of 4 KiB
+
+rng = np.random.default_rng(7)
+wave = np.sin(np.arange(600) / 9)
+noise = rng.normal(size=900)
+sparse = np.where(rng.random(2500) < 0.03, rng.normal(size=2500), 0)
+hostile = np.concatenate([noise[:40], [np.nan, np.inf, -np.inf, -0.0, 1e30, 1e-40]])
+
+
+def arrays():
+    """Name, array, keyword arguments of compress."""
+    f32 = np.float32
+    yield "none", noise[:200].astype(f32), dict(error_bound=1e-2, predictor="none")
+    yield "escapes", hostile.astype(f32), dict(error_bound=1e-3, predictor="none")
+    yield "lorenzo1", (1000 * wave[:200]).astype(f32), dict(error_bound=1e-1, predictor="lorenzo1")
+    yield "lorenzo2", np.outer(wave[:20], wave[:20]).astype(f32), dict(error_bound=1e-3, predictor="lorenzo2")
+    yield "lorenzo3", np.add.outer(np.outer(wave[:7], wave[:7]), wave[:6]), dict(error_bound=1e-3, predictor="lorenzo3")
+    yield "streams", np.round(rng.normal(size=2600)).astype(f32), dict(error_bound=0.4)
+    yield "sparse", sparse.astype(f32), dict(error_bound=1e-1)
+    yield "wide", (noise[:60] * 1e6).astype(np.float64), dict(error_bound=1e-2)
+    yield "half", noise[:100].astype(np.float16), dict(error_bound=1e-2, mode="rms")
+    yield "bfloat", noise[:100].astype(ml_dtypes.bfloat16), dict(error_bound=0.1, mode="l2")
+    yield "psnr", wave[:100].astype(np.float64), dict(error_bound=60, mode="psnr")
+    yield "exact_float", wave[:100].astype(f32), dict(error_bound=0)
+    yield "exact_int", np.arange(300, dtype=np.int32) ** 2, dict(error_bound=0)
+    yield "exact_bool", rng.random(500) < 0.1, dict(error_bound=0)
+    yield "raw", rng.integers(0, 256, 40, dtype=np.uint8), dict(error_bound=0)
+    yield "constant", np.full((3, 4), 1.5), dict(error_bound=0.1)
+    yield "empty", np.empty((0, 3), f32), dict(error_bound=0.1)
+    yield "scalar", np.array(3.25), dict(error_bound=0.1)
+
+
+def messages():
+    for name, array, options in arrays():
+        yield name, gradsz.compress(array, **options)
+    model = {"conv.weight": noise.reshape(30, 30).astype(np.float32), "bias": wave[:9], "steps": np.int64(7), "": np.zeros(3)}
+    yield "model", gradsz.compress_tensors(model, 1e-2, lossy=lambda name, a: name != "steps")
+
+
+def varint(data, at):
+    value = shift = 0
+    while True:
+        value |= (data[at] & 127) << shift
+        shift, at = shift + 7, at + 1
+        if data[at - 1] < 128:
+            return value, at
+
+
+def section(message):
+    """Payload of the only section, empty when there is none."""
+    size, at = varint(message, 5)
+    return message[at + size + 4:-4]
+
+
+def uint16_be(n):
+    return struct.pack(">H", n)
+
+
+def seeds():
+    """(target, name, bytes)."""
+    for i, (name, message) in enumerate(messages()):
+        options = OPTIONS[i % 3]
+        yield "fuzz_frame", name, message + options
+        yield "fuzz_tensor", name, message + options
+        yield "fuzz_info", name, message + bytes([i & 1]) + options
+    for i, (name, array, keywords) in enumerate(arrays()):
+        options, n = OPTIONS[i % 3], array.size
+        payload = section(gradsz.compress(array, **keywords))
+        if name.startswith("exact"):
+            control = {4: 4, 1: 0}[array.itemsize]
+            yield "fuzz_exact", name, payload + uint16_be(n - 1) + bytes([control]) + options
+        elif payload and name != "raw":
+            escapes, at = varint(payload, 0)
+            stream = payload[at + escapes:]
+            yield "fuzz_symbols", name, stream + uint16_be(n - 1) + b"\0" + options
+            yield "fuzz_huffman", name, stream[4:200] + bytes([12, 8])
+        if array.size <= 1024:
+            raw = array.tobytes()
+            dtype = [np.dtype(t) for t in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64, np.int8, np.int16, np.int32,
+                                           np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.bool_)].index(array.dtype)
+            mode = ("abs", "rel", "rms", "l2", "psnr").index(keywords.get("mode", "abs"))
+            predictor = {"none": 1, "lorenzo1": 2, "lorenzo2": 3, "lorenzo3": 4}.get(keywords.get("predictor"), 0)
+            bound = struct.pack("<d", keywords["error_bound"])
+            columns = (array.shape or (1,))[-1]
+            rows = array.shape[-2] if array.ndim == 3 else 1
+            yield "fuzz_roundtrip", name, raw + bound + bytes([0, max(rows - 1, 0), (columns - 1) & 255, predictor, mode, dtype]) + options
+            yield "fuzz_exact", name + "_values", raw + b"\0\0" + bytes([1 | (array.itemsize.bit_length() - 1) << 1 | 8 * (dtype < 4)]) + options
+            if dtype < 4:
+                yield "fuzz_bound", name, raw[:800] + bound + bytes([dtype | mode << 2]) + options
+    values = rng.integers(-3, 4, 300).astype(np.int8).tobytes()
+    yield "fuzz_symbols", "values", values + b"\x80\x81\x10\x20\x30\x40\x82\x00\x90" + values[:90] + b"\0\0\1\2"
+    counts = (1 + np.arange(60) ** 2 % 1000).astype("<u2").tobytes()
+    yield "fuzz_huffman", "counts", counts + b"\0\x85"
+    triples = [1.0, 1 + 2.0**-52, 2.0**-53, 5e-324, 0.0, 1e308, -1e308, 2.0**-1022]
+    yield "fuzz_bound", "corners", struct.pack("<9d", *triples, 1e-3) + b"\3\2"
+    for dims in (1, 2, 3):
+        yield "fuzz_lorenzo", f"narrow{dims}", values + bytes([1, 3, 10, dims - 1])
+        yield "fuzz_lorenzo", f"wide{dims}", (rng.integers(-2**31, 2**31, 60).astype("<i4")).tobytes() + bytes([0, 3, 4, dims - 1])
+
+
+def main():
+    total = count = 0
+    for target in {target for target, _, _ in seeds()}:
+        for old in (CORPUS / target).glob("seed_*"):      # found inputs, under other names, stay
+            old.unlink()
+    for target, name, data in seeds():
+        (CORPUS / target).mkdir(parents=True, exist_ok=True)
+        (CORPUS / target / f"seed_{name}").write_bytes(data)
+        total, count = total + len(data), count + 1
+    print(f"{count} seeds, {total} bytes")
+
+
+if __name__ == "__main__":
+    main()

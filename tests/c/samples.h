@@ -1,0 +1,165 @@
+/* Generated tensors: integers and one exact scaling, so the same bits on every platform. */
+#ifndef SAMPLES_H
+#define SAMPLES_H
+
+#include "check.h"
+#include "fp.h"
+
+typedef enum { NORMAL, SMOOTH, SPARSE, HEAVY, SPECIALS, ANY_BITS, ZERO, CONSTANT, KINDS } sample_kind;
+
+typedef struct {
+    int dtype;
+    unsigned ndim;
+    uint64_t shape[4];
+    sample_kind kind;
+    double bound;
+    int mode, predictor;
+} sample;
+
+static const int sample_dtypes[] = {
+    GSZ_FLOAT16, GSZ_BFLOAT16, GSZ_FLOAT32, GSZ_FLOAT64, GSZ_INT8, GSZ_INT16, GSZ_INT32, GSZ_INT64,
+    GSZ_UINT8, GSZ_UINT16, GSZ_UINT32, GSZ_UINT64, GSZ_BOOL};
+#define SAMPLE_DTYPES (sizeof sample_dtypes / sizeof sample_dtypes[0])
+
+static inline size_t sample_elements(const sample *s) {
+    size_t n = 1;
+    for (unsigned d = 0; d < s->ndim; d++) n *= (size_t)s->shape[d];
+    return n;
+}
+
+/* About normal: the sum of four uniform numbers, within 2^17. */
+static inline int32_t sample_normal(uint64_t *seed) {
+    uint64_t r = check_random(seed);
+    return (int32_t)((r & 0xffff) + (r >> 16 & 0xffff) + (r >> 32 & 0xffff) + (r >> 48)) - 131070;
+}
+
+static inline void sample_put_bits(int dtype, void *data, size_t i, uint64_t bits) {
+    switch (gsz_itemsize(dtype)) {
+    case 1: ((uint8_t *)data)[i] = (uint8_t)(dtype == GSZ_BOOL ? bits & 1 : bits); break;
+    case 2: ((uint16_t *)data)[i] = (uint16_t)bits; break;
+    case 4: ((uint32_t *)data)[i] = (uint32_t)bits; break;
+    default: ((uint64_t *)data)[i] = bits;
+    }
+}
+
+/* v * 2^-20 for floats, v / 2^10 for integers. */
+static inline void sample_put(int dtype, void *data, size_t i, int64_t v) {
+    double d = (double)v * 0x1p-20;
+    switch (dtype) {
+    case GSZ_FLOAT16: sample_put_bits(dtype, data, i, gsz_half_of_float((float)d)); break;
+    case GSZ_BFLOAT16: sample_put_bits(dtype, data, i, gsz_bfloat_of_float((float)d)); break;
+    case GSZ_FLOAT32: sample_put_bits(dtype, data, i, gsz_bits_of_float((float)d)); break;
+    case GSZ_FLOAT64: sample_put_bits(dtype, data, i, gsz_bits_of_double(d)); break;
+    default: sample_put_bits(dtype, data, i, (uint64_t)(v / 1024));
+    }
+}
+
+/* NaN with a payload, infinities, negative zero, the smallest and the largest numbers; for integers bits. */
+static inline uint64_t sample_special(int dtype, unsigned which) {
+    static const uint64_t table[4][8] = {
+        {0x7e01, 0xfd55, 0x7c00, 0xfc00, 0x8000, 0x0001, 0x7bff, 0x03ff},
+        {0x7fc1, 0xff81, 0x7f80, 0xff80, 0x8000, 0x0001, 0x7f7f, 0x007f},
+        {0x7fc12345, 0xff812345, 0x7f800000, 0xff800000, 0x80000000, 1, 0x7f7fffff, 0x007fffff},
+        {0x7ff8123456789abc, 0xfff0123456789abc, 0x7ff0000000000000, 0xfff0000000000000, 0x8000000000000000, 1,
+         0x7fefffffffffffff, 0x000fffffffffffff}};
+    return table[dtype <= GSZ_FLOAT64 ? dtype : 3][which & 7];
+}
+
+static inline void sample_fill(const sample *s, uint64_t seed, void *data) {
+    size_t n = sample_elements(s);
+    uint64_t columns = s->ndim ? s->shape[s->ndim - 1] : 1;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t r = check_random(&seed);
+        int64_t v = sample_normal(&seed);
+        switch (s->kind) {
+        case SMOOTH: v = (int64_t)(i % columns * 6000 + i / columns * 1700) + v / 64; break;
+        case SPARSE: v = r % 29 ? 0 : v; break;
+        case HEAVY: v = r % 50 ? v : v * ((int64_t)1 << (r >> 40 & 31)); break;
+        case ZERO: v = 0; break;
+        case CONSTANT: v = 123456; break;
+        default: break;
+        }
+        if (s->kind == ANY_BITS || (s->kind == SPECIALS && r % 11 == 0))
+            sample_put_bits(s->dtype, data, i, s->kind == ANY_BITS ? r : sample_special(s->dtype, (unsigned)(r >> 32)));
+        else
+            sample_put(s->dtype, data, i, v);
+    }
+}
+
+static inline void *sample_make(const sample *s, uint64_t seed) {
+    size_t size = sample_elements(s) * gsz_itemsize(s->dtype);
+    void *data = malloc(size ? size : 1);
+    if (data == NULL) abort();
+    sample_fill(s, seed, data);
+    return data;
+}
+
+static inline gsz_input sample_input(const sample *s, const void *data) {
+    gsz_input in;
+    memset(&in, 0, sizeof in);
+    in.dtype = s->dtype;
+    in.ndim = s->ndim;
+    in.shape = s->shape;
+    in.data = data;
+    in.bound = s->bound;
+    in.mode = s->mode;
+    in.predictor = s->predictor;
+    return in;
+}
+
+/* A message of one sample in memory of exactly its size. */
+static inline uint8_t *sample_message(const sample *s, const void *data, const gsz_options *options, size_t *size) {
+    gsz_input in = sample_input(s, data);
+    uint8_t *message, *copy;
+    CHECK_EQ(gsz_encode(&in, 1, 0, options, &message, size), GSZ_OK);
+    copy = check_copy(message, *size);
+    gsz_free(options, message);
+    return copy;
+}
+
+/* Decode tensor 0 of a message, in memory to be freed; the status, and NULL on an error. */
+static inline int sample_decode(const void *message, size_t size, const gsz_options *options, void **out, size_t *nbytes) {
+    gsz_message *m;
+    gsz_info info;
+    *out = NULL;
+    int status = gsz_open(message, size, options, &m);
+    if (status != GSZ_OK) return status;
+    CHECK_EQ(gsz_message_info(m, 0, &info), GSZ_OK);
+    *nbytes = (size_t)info.nbytes;
+    *out = malloc(*nbytes ? *nbytes : 1);
+    status = gsz_decode(m, 0, *out, *nbytes);
+    gsz_close(m);
+    if (status != GSZ_OK) {
+        free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+/* A small set that visits every codec, predictor and mode. */
+static const sample sample_set[] = {
+    {GSZ_FLOAT32, 1, {300}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_NONE},
+    {GSZ_FLOAT32, 2, {60, 60}, SMOOTH, 1e-2, GSZ_ABS, GSZ_PREDICT_LORENZO2},
+    {GSZ_FLOAT32, 3, {8, 9, 40}, SMOOTH, 1e-3, GSZ_REL, GSZ_PREDICT_LORENZO3},
+    {GSZ_FLOAT32, 1, {3000}, SPARSE, 1e-2, GSZ_REL, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT32, 1, {400}, HEAVY, 1e-5, GSZ_ABS, GSZ_PREDICT_LORENZO1},
+    {GSZ_FLOAT32, 1, {400}, SPECIALS, 1e-3, GSZ_ABS, GSZ_PREDICT_LORENZO1},
+    {GSZ_FLOAT64, 2, {20, 30}, SPECIALS, 1e-2, GSZ_RMS, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT64, 1, {500}, NORMAL, 1e-9, GSZ_ABS, GSZ_PREDICT_NONE},
+    {GSZ_FLOAT64, 1, {300}, NORMAL, 1e-1, GSZ_L2, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT16, 1, {500}, NORMAL, 3e-2, GSZ_REL, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT16, 1, {200}, ANY_BITS, 1e-1, GSZ_ABS, GSZ_PREDICT_NONE},
+    {GSZ_BFLOAT16, 1, {500}, SPECIALS, 40, GSZ_PSNR, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT32, 1, {200}, NORMAL, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT64, 1, {100}, ANY_BITS, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_INT32, 1, {400}, SMOOTH, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_INT8, 1, {2500}, NORMAL, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_UINT64, 1, {100}, SPARSE, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_BOOL, 1, {900}, SPARSE, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT32, 1, {100}, CONSTANT, 1e-3, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT32, 2, {0, 3}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT64, 0, {0}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_AUTO},
+};
+#define SAMPLE_SET (sizeof sample_set / sizeof sample_set[0])
+
+#endif

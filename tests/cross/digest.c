@@ -1,0 +1,153 @@
+/* Guarantee 4: digests of messages and of decoded values over a fixed set of inputs; tests/cross/digests.txt
+ * has what every platform, compiler, kernel and number of threads must print.
+ *   digest [--mask N] [--threads N]     the digests
+ *   digest --selftest                   exit status 0 when this build computes as the format needs */
+#include "samples.h"
+
+static gsz_options options;
+
+/* FNV-1a, 64 bits. */
+static uint64_t hash_bytes(uint64_t h, const uint8_t *p, size_t n) {
+    for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 0x100000001b3u;
+    return h;
+}
+
+/* Elements in little-endian order, whatever the machine's is. */
+static uint64_t hash_values(uint64_t h, const void *values, size_t n, size_t itemsize) {
+    for (size_t i = 0; i < n; i++) {
+        uint8_t b[8];
+        uint64_t v = itemsize == 1 ? ((const uint8_t *)values)[i] : itemsize == 2 ? ((const uint16_t *)values)[i]
+                   : itemsize == 4 ? ((const uint32_t *)values)[i] : ((const uint64_t *)values)[i];
+        for (int k = 0; k < 8; k++) b[k] = (uint8_t)(v >> 8 * k);
+        h = hash_bytes(h, b, itemsize);
+    }
+    return h;
+}
+
+typedef struct { uint64_t message, values, bytes; } digest;
+
+static const digest start = {0xcbf29ce484222325u, 0xcbf29ce484222325u, 0};
+
+static void add(digest *d, const sample *s, uint64_t seed) {
+    void *data = sample_make(s, seed), *values;
+    size_t size, nbytes, itemsize = gsz_itemsize(s->dtype);
+    uint8_t *message = sample_message(s, data, &options, &size);
+    CHECK_EQ(sample_decode(message, size, &options, &values, &nbytes), GSZ_OK);
+    d->message = hash_bytes(d->message, message, size);
+    d->values = hash_values(d->values, values, nbytes / itemsize, itemsize);
+    d->bytes += size;
+    free(values);
+    free(message);
+    free(data);
+}
+
+static void print(const char *name, const char *detail, const digest *d) {
+    printf("%-10s %-9s %016llx %016llx %llu\n", name, detail, (unsigned long long)d->message,
+           (unsigned long long)d->values, (unsigned long long)d->bytes);
+}
+
+static const char *const dtype_names[] = {"float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64",
+                                          "uint8", "uint16", "uint32", "uint64", "bool"};
+
+/* Every mode, predictor and kind of data, for one float type. */
+static void floats(int dtype, const char *name) {
+    static const char *const modes[] = {"abs", "rel", "rms", "l2", "psnr"};
+    static const double bounds[] = {3e-3, 1e-2, 1e-1, 1e-1, 40};
+    static const int predictors[] = {GSZ_PREDICT_AUTO, GSZ_PREDICT_NONE, GSZ_PREDICT_LORENZO1, GSZ_PREDICT_LORENZO2, GSZ_PREDICT_LORENZO3};
+    for (int mode = GSZ_ABS; mode <= GSZ_PSNR; mode++) {
+        digest d = start;
+        for (int kind = 0; kind < KINDS; kind++)
+            for (int p = 0; p < (mode >= GSZ_L2 ? 1 : 5); p++) {
+                sample s = {dtype, 3, {7, 17, 29}, (sample_kind)kind, bounds[mode], mode, predictors[p]};
+                add(&d, &s, (uint64_t)(100 * kind + p));
+            }
+        print(name, modes[mode], &d);
+    }
+}
+
+static void exact(int dtype, const char *name) {
+    digest d = start;
+    for (int kind = 0; kind < KINDS; kind++)
+        for (uint64_t n = 1; n < 4000; n = 3 * n + 1) {
+            sample s = {dtype, 1, {n}, (sample_kind)kind, 0, GSZ_ABS, GSZ_PREDICT_AUTO};
+            add(&d, &s, n + (uint64_t)kind);
+        }
+    print(name, "exact", &d);
+}
+
+/* Bounds from below the smallest subnormal to above the largest number. */
+static void bounds(void) {
+    static const double table[] = {1e-320, 1e-310, 1e-45, 1e-40, 1e-20, 1e-7, 1, 1e30, 3e38, 1e300, 1.7e308};
+    digest d = start;
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        for (int dtype = GSZ_FLOAT16; dtype <= GSZ_FLOAT64; dtype++)
+            for (int kind = HEAVY; kind <= ANY_BITS; kind++) {
+                sample s = {dtype, 1, {700}, (sample_kind)kind, table[i], GSZ_ABS, i % 2 ? GSZ_PREDICT_LORENZO1 : GSZ_PREDICT_NONE};
+                add(&d, &s, i);
+            }
+    print("any", "bounds", &d);
+}
+
+/* Scalars, empty arrays, and arrays of one element in many dimensions. */
+static void shapes(void) {
+    static const sample table[] = {
+        {GSZ_FLOAT32, 0, {0}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_AUTO}, {GSZ_FLOAT64, 2, {0, 5}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_AUTO},
+        {GSZ_INT8, 1, {0}, NORMAL, 0, GSZ_ABS, GSZ_PREDICT_AUTO}, {GSZ_FLOAT32, 4, {1, 1, 1, 1}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_AUTO},
+        {GSZ_FLOAT32, 4, {3, 1, 40, 2}, SMOOTH, 1e-3, GSZ_ABS, GSZ_PREDICT_LORENZO3},
+        {GSZ_FLOAT16, 1, {2}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_LORENZO1}};
+    digest d = start;
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) add(&d, &table[i], i);
+    print("any", "shapes", &d);
+}
+
+/* Several chunks, and several tensors in a message. */
+static void large(void) {
+    static const sample table[] = {
+        {GSZ_FLOAT32, 1, {600001}, NORMAL, 1e-2, GSZ_REL, GSZ_PREDICT_NONE},
+        {GSZ_FLOAT32, 2, {500, 700}, SMOOTH, 1e-2, GSZ_ABS, GSZ_PREDICT_LORENZO2},
+        {GSZ_FLOAT64, 1, {300000}, SPARSE, 1e-2, GSZ_RMS, GSZ_PREDICT_AUTO},
+        {GSZ_INT32, 1, {300000}, SMOOTH, 0, GSZ_ABS, GSZ_PREDICT_AUTO}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        digest d = start;
+        add(&d, &table[i], i);
+        print(dtype_names[i == 2 ? 3 : i == 3 ? 6 : 2], i == 1 ? "planes" : "chunks", &d);
+    }
+}
+
+static void named(void) {
+    gsz_input in[6];
+    void *data[6];
+    digest d = start;
+    uint8_t *message;
+    size_t size;
+    for (size_t i = 0; i < 6; i++) {
+        data[i] = sample_make(&sample_set[3 * i], i);
+        in[i] = sample_input(&sample_set[3 * i], data[i]);
+        in[i].name = &"encoder.layer"[i];
+        in[i].name_length = 13 - 2 * i;
+    }
+    CHECK_EQ(gsz_encode(in, 6, 1, &options, &message, &size), GSZ_OK);
+    d.message = hash_bytes(d.message, message, size);
+    d.bytes = size;
+    gsz_free(&options, message);
+    for (size_t i = 0; i < 6; i++) free(data[i]);
+    print("any", "named", &d);
+}
+
+int main(int argc, char **argv) {
+    gsz_options_init(&options);
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--selftest") == 0) return gsz_selftest() != GSZ_OK;
+        if (strcmp(argv[i], "--mask") == 0 && i + 1 < argc) options.cpu_mask = (unsigned)strtoul(argv[++i], NULL, 0);
+        else if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc) options.nthreads = (unsigned)strtoul(argv[++i], NULL, 0);
+        else return fprintf(stderr, "usage: digest [--mask N] [--threads N] | --selftest\n"), 2;
+    }
+    printf("# dtype   detail    message          values           bytes\n");
+    for (int i = 0; i < 4; i++) floats(sample_dtypes[i], dtype_names[i]);
+    for (size_t i = 0; i < SAMPLE_DTYPES; i++) exact(sample_dtypes[i], dtype_names[i]);
+    bounds();
+    shapes();
+    named();
+    large();
+    return 0;
+}

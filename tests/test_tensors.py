@@ -1,0 +1,203 @@
+"""Named tensors: names, dtypes, shapes and order travel; what loses and what does not."""
+from collections import OrderedDict, UserDict
+from types import MappingProxyType
+
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import ALL, FLOATS, MODES, examples, ids, noise, sample
+
+import gradsz
+from gradsz import ParameterError
+
+RNG = np.random.default_rng(0)
+UPDATE = {"conv.weight": sample(np.dtype("float32"), "normal", 2400, RNG).reshape(10, 240), "conv.bias": np.ones(10, "f4"),
+          "steps": np.int64(7), "mask": np.array([True, False]), "empty": np.zeros((0, 4)), "half": sample(np.dtype("float16"), "smooth", 1025, RNG)}
+MESSAGE = gradsz.compress_tensors(UPDATE, 1e-2)
+
+
+def codecs(message):
+    return {t.name: t.codec for t in gradsz.info(message).tensors}
+
+
+class TestRoundTrip:
+    def test_names_dtypes_shapes_and_order_travel(self):
+        decoded = gradsz.decompress_tensors(MESSAGE)
+        assert list(decoded) == list(UPDATE)
+        for name, a in UPDATE.items():
+            assert decoded[name].dtype == np.asarray(a).dtype and decoded[name].shape == np.shape(a)
+            assert isinstance(decoded[name], np.ndarray)
+
+    def test_order_is_that_of_the_mapping(self):
+        backwards = dict(reversed(UPDATE.items()))
+        assert list(gradsz.decompress_tensors(gradsz.compress_tensors(backwards, 1e-2))) == list(backwards)
+
+    @pytest.mark.parametrize("mode", MODES)
+    def test_each_tensor_resolves_the_bound_on_its_own_values(self, mode):
+        bound = 60.0 if mode == "psnr" else 1e-3
+        rng = np.random.default_rng(1)
+        update = {f"{kind}{d}": sample(d, kind, 2000, rng) for kind in ("normal", "sparse", "offset") for d in FLOATS}
+        message = gradsz.compress_tensors(update, bound, mode=mode)
+        decoded = gradsz.decompress_tensors(message)
+        for t in gradsz.info(message).tensors:
+            a, b = update[t.name], decoded[t.name]
+            oracle.check_decoded(a, b, t.codec, t.eb)
+            if t.codec == "uniform":
+                oracle.check_resolved(a, b, t.eb, bound, mode)
+            assert t.eb == gradsz.info(gradsz.compress(a, bound, mode=mode)).tensors[0].eb
+            assert oracle.same_bits(b, gradsz.decompress(gradsz.compress(a, bound, mode=mode)))
+
+    def test_the_mode_is_rel_unless_told_otherwise(self):
+        a = np.linspace(0, 10, 5000)
+        assert gradsz.info(gradsz.compress_tensors({"a": a}, 1e-3)).tensors[0].eb == pytest.approx(1e-2, rel=1e-15)
+
+    @pytest.mark.parametrize("dtype", ALL, ids=ids(ALL))
+    def test_every_dtype(self, dtype):
+        a = noise(dtype, 500, np.random.default_rng(2))
+        assert oracle.same_bits(gradsz.decompress_tensors(gradsz.compress_tensors({"a": a}, 0))["a"], a)
+
+    @pytest.mark.parametrize("kind", [dict, OrderedDict, UserDict, MappingProxyType])
+    def test_any_mapping(self, kind):
+        assert gradsz.compress_tensors(kind(UPDATE), 1e-2) == MESSAGE
+
+    def test_no_tensors(self):
+        message = gradsz.compress_tensors({}, 1e-2)
+        assert gradsz.decompress_tensors(message) == {} and gradsz.info(message).tensors == []
+
+    def test_many_tensors(self):
+        update = {f"t{i}": np.full(i % 7, i, "f4") for i in range(3000)}
+        decoded = gradsz.decompress_tensors(gradsz.compress_tensors(update, 1e-2))
+        assert list(decoded) == list(update) and all(oracle.same_bits(update[k], decoded[k]) for k in update)
+
+    @examples(60)
+    @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+                           st.tuples(st.sampled_from(ALL), st.integers(0, 40)), max_size=8))
+    def test_any_names(self, plan):
+        rng = np.random.default_rng(3)
+        update = {name: noise(dtype, n, rng) for name, (dtype, n) in plan.items()}
+        decoded = gradsz.decompress_tensors(gradsz.compress_tensors(update, 0))
+        assert list(decoded) == list(update) and all(oracle.same_bits(update[k], decoded[k]) for k in update)
+
+    def test_array_likes_are_taken(self):
+        decoded = gradsz.decompress_tensors(gradsz.compress_tensors({"list": [1.0, 2.0], "scalar": 3}, 0))
+        assert decoded["list"].tolist() == [1.0, 2.0] and decoded["scalar"] == 3
+
+
+class TestLossy:
+    def test_floating_and_more_than_1024_elements_by_default(self):
+        rng = np.random.default_rng(4)
+        for dtype in FLOATS:
+            update = {str(n): sample(dtype, "sparse", n, rng) for n in (1, 1023, 1024, 1025, 3000)}
+            kept = {n: c for n, c in codecs(gradsz.compress_tensors(update, 1e-1)).items() if c != "uniform"}
+            assert kept.keys() == {"1", "1023", "1024"}
+
+    def test_a_function_of_name_and_array_decides(self):
+        seen = {}
+
+        def lossy(name, a):
+            seen[name] = a.shape
+            return name == "conv.bias"
+
+        update = UPDATE | {"conv.bias": np.linspace(0, 1, 200, dtype="f4")}
+        assert {n for n, c in codecs(gradsz.compress_tensors(update, 1e-1, lossy=lossy)).items() if c == "uniform"} == {"conv.bias"}
+        assert seen == {name: np.shape(a) for name, a in update.items()}
+
+    def test_integers_never_lose_even_when_told_to(self):
+        a = np.arange(5000)
+        message = gradsz.compress_tensors({"a": a}, 1e9, mode="abs", lossy=lambda name, a: True)
+        assert (gradsz.decompress_tensors(message)["a"] == a).all()
+
+    def test_an_error_of_the_function_comes_through(self):
+        with pytest.raises(ZeroDivisionError):
+            gradsz.compress_tensors(UPDATE, 1e-2, lossy=lambda name, a: 1 / 0)
+
+    @pytest.mark.parametrize("lossy", [True, "conv.weight", ["conv.weight"], 3], ids=repr)
+    def test_what_is_no_function(self, lossy):
+        with pytest.raises(ParameterError, match="lossy"):
+            gradsz.compress_tensors(UPDATE, 1e-2, lossy=lossy)
+
+
+class TestNames:
+    def test_some_of_the_tensors(self):
+        whole = gradsz.decompress_tensors(MESSAGE)
+        for names in (["half", "conv.weight"], ("steps",), {"mask", "empty"}, (n for n in ["half"]), [], ["half", "half"], {"half": 1}.keys()):
+            names = list(names)
+            part = gradsz.decompress_tensors(MESSAGE, names=names)
+            assert list(part) == [n for n in UPDATE if n in names]      # the order of the message
+            assert all(oracle.same_bits(part[n], whole[n]) for n in part)
+
+    def test_a_damaged_tensor_does_not_keep_others_from_being_read(self):
+        damaged = MESSAGE[:-6] + bytes([MESSAGE[-6] ^ 1]) + MESSAGE[-5:]        # in the section of the last one
+        assert gradsz.decompress_tensors(damaged, names=["conv.weight"])
+        for names in (None, ["half"]):
+            with pytest.raises(gradsz.CorruptError):
+                gradsz.decompress_tensors(damaged, names=names)
+
+    def test_names_not_in_the_message_are_told(self):
+        with pytest.raises(ParameterError, match="no tensor named 'x', 'y'"):
+            gradsz.decompress_tensors(MESSAGE, names=["y", "half", "x"])
+
+    @pytest.mark.parametrize("names", ["half", b"half"])
+    def test_a_single_name_is_no_list_of_names(self, names):
+        with pytest.raises(ParameterError, match="write \\["):
+            gradsz.decompress_tensors(MESSAGE, names=names)
+
+    @pytest.mark.parametrize("names", [5, [["half"]], [1, "x"], 1.5], ids=repr)
+    def test_what_are_no_names(self, names):
+        with pytest.raises(ParameterError):
+            gradsz.decompress_tensors(MESSAGE, names=names)
+
+    @pytest.mark.parametrize("name", ["", " ", "a/b.c:0", "größe", "重み", "🙂", "\0", "x" * 1023, "é" * 511])
+    def test_names_of_any_characters(self, name):
+        assert list(gradsz.decompress_tensors(gradsz.compress_tensors({name: A1}, 0))) == [name]
+
+    @pytest.mark.parametrize("name", ["x" * 1024, "é" * 512])
+    def test_names_too_long(self, name):
+        with pytest.raises(ParameterError, match="1024 bytes of UTF-8, at most 1,023"):
+            gradsz.compress_tensors({name: A1}, 0)
+
+    @pytest.mark.parametrize("name", [1, None, b"a", ("a",)], ids=repr)
+    def test_names_that_are_no_str(self, name):
+        with pytest.raises(ParameterError, match=f"must be str, not {type(name).__name__}"):
+            gradsz.compress_tensors({name: A1}, 0)
+
+    def test_a_lone_surrogate(self):
+        with pytest.raises(ParameterError, match="UTF-8"):
+            gradsz.compress_tensors({"\ud800": A1}, 0)
+
+    def test_two_names_that_end_up_the_same(self):
+        class Twice(UserDict):
+            def items(self):
+                return [("a", A1), ("a", A1)]
+
+        with pytest.raises(ParameterError):
+            gradsz.compress_tensors(Twice(), 0)
+
+
+A1 = np.zeros(3, "f4")
+
+
+class TestErrors:
+    @pytest.mark.parametrize("mapping", [[("a", A1)], A1, None, "a", {"a"}], ids=lambda v: type(v).__name__)
+    def test_what_is_no_mapping(self, mapping):
+        with pytest.raises(ParameterError, match=f"mapping of names to arrays, not {type(mapping).__name__}"):
+            gradsz.compress_tensors(mapping, 1e-2)
+
+    @pytest.mark.parametrize("options", [{"error_bound": -1}, {"error_bound": np.nan}, {"mode": "x"}, {"level": "slow"}, {"nthreads": 0}], ids=repr)
+    def test_parameters_are_checked_even_without_tensors(self, options):
+        for update in ({}, {"a": A1}):
+            with pytest.raises(ParameterError):
+                gradsz.compress_tensors(update, **{"error_bound": 1e-2, **options})
+
+    def test_a_dtype_out_of_range(self):
+        with pytest.raises(gradsz.UnsupportedDtypeError, match="complex"):
+            gradsz.compress_tensors({"a": A1, "b": np.zeros(3, complex)}, 1e-2)
+
+    def test_a_message_of_one_array_has_the_name_of_nothing(self):
+        message = gradsz.compress(np.arange(4), 0)
+        assert list(gradsz.decompress_tensors(message)) == [""]
+        assert gradsz.decompress_tensors(message, names=[""])[""].tolist() == [0, 1, 2, 3]
+        assert gradsz.info(message).tensors[0].name is None
+        assert gradsz.info(gradsz.compress_tensors({"": np.arange(4)}, 0)).tensors[0].name == ""
