@@ -92,10 +92,12 @@ void gsz_code_build(gsz_code *code, const uint32_t *counts, unsigned alphabet, u
 
 /* ---- canonical codes */
 
-static uint16_t reverse_bits(uint32_t v, unsigned n) {
-    uint32_t r = 0;
-    for (unsigned i = 0; i < n; i++) r |= (v >> i & 1) << (n - 1 - i);
-    return (uint16_t)r;
+static uint16_t reverse_bits(uint32_t v, unsigned n) { /* n <= 16 */
+    v = (v >> 1 & 0x5555) | (v & 0x5555) << 1;
+    v = (v >> 2 & 0x3333) | (v & 0x3333) << 2;
+    v = (v >> 4 & 0x0f0f) | (v & 0x0f0f) << 4;
+    v = (v >> 8 & 0x00ff) | (v & 0x00ff) << 8;
+    return (uint16_t)(v >> (16 - n));
 }
 
 int gsz_code_assign(gsz_code *code) {

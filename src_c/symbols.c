@@ -427,18 +427,27 @@ static void fill_table(uint64_t *table, unsigned bits, const gsz_code *code, uns
 
 /* Where the index bits behind a token's code hold a whole second token, both at once.  Runs above 1 skip the place
  * of value 1, so they can only come second.  `second` holds the entries with their value moved there. */
-static void pair_up(uint64_t *pairs, uint64_t *second, const uint64_t *single, unsigned bits, unsigned codes) {
+static void pair_up(uint64_t *pairs, uint64_t *second, const uint64_t *single, unsigned bits, unsigned codes, int both) {
     const uint32_t size = (uint32_t)1 << bits;
     for (uint32_t i = 0; i < codes * size; i++) second[i] = (single[i] & 0xffff) << 16 | single[i] >> 32 << 32;
-    for (uint32_t table = 0; table < codes * size; table += size)
+    for (uint32_t table = 0; table < (both ? codes * size : size); table += size)
         for (uint32_t i = 0; i < size; i++) {
             uint64_t first = single[table + i];
             unsigned length = (unsigned)(first >> GSZ_ENTRY_BITS) & 31;
             uint64_t next = second[(first >> GSZ_ENTRY_NEXT) * size + (i >> length)];
-            unsigned both = length + ((unsigned)(next >> GSZ_ENTRY_BITS) & 31);
+            unsigned total = length + ((unsigned)(next >> GSZ_ENTRY_BITS) & 31);
             uint64_t pair = (first & 0xffffffffffffu) + ((uint64_t)length << GSZ_ENTRY_BITS) + next;
-            pairs[table + i] = (first >> GSZ_ENTRY_ADVANCE & 0xffff) == 1 && both <= bits ? pair : first;
+            pairs[table + i] = (first >> GSZ_ENTRY_ADVANCE & 0xffff) == 1 && total <= bits ? pair : first;
         }
+    if (!both) memcpy(pairs + size, single + size, (codes - 1) * size * sizeof *pairs);
+}
+
+/* Whether runs are so rare, by the lengths of their codes, that table B is hardly looked at. */
+static int runs_are_rare(const gsz_code *a) {
+    uint32_t share = 0;
+    for (unsigned t = GSZ_TOKEN_RUN; t < GSZ_TOKEN_VALUE; t++)
+        if (a->length[t]) share += (uint32_t)1 << (GSZ_CODE_BITS - a->length[t]);
+    return share < ((uint32_t)1 << GSZ_CODE_BITS) / 8;
 }
 
 /* Decoding tables of one or two codes, in one index width; pairs only where the streams are worth the work. */
@@ -451,7 +460,7 @@ static int build_tables(gsz_work *work, gsz_symbol_decoder *d, unsigned codes, s
     for (unsigned c = 0; c < codes; c++) fill_table(single + ((size_t)c << d->bits), d->bits, &code[c], codes);
     d->single = d->pairs = single;
     if (stream_bytes < entries) return GSZ_OK;
-    pair_up(pairs, second, single, d->bits, codes);
+    pair_up(pairs, second, single, d->bits, codes, !runs_are_rare(&code[0]));
     d->pairs = pairs;
     return GSZ_OK;
 }
