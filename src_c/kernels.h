@@ -62,6 +62,9 @@ typedef struct gsz_kernels {
     void (*put_low)(const int32_t *values, size_t count, unsigned low, struct gsz_bitwriter *out);
     void (*join_low)(const int16_t *classes, size_t n, unsigned low, const uint8_t *fields, size_t size, int32_t *v);
 
+    /* v[i] = v[0] + ... + v[i], modulo 2^32. */
+    void (*running_sum)(int32_t *v, size_t n);
+
     /* Positions of a value; returns how many. */
     size_t (*find16)(const int16_t *v, size_t n, int16_t value, uint32_t *positions);
     size_t (*find32)(const int32_t *v, size_t n, int32_t value, uint32_t *positions);

@@ -115,9 +115,16 @@ static void NAME(join_rest)(const int16_t *classes, size_t i, size_t n, unsigned
     }
 }
 
+/* The rest of a running sum, from element i on. */
+GSZ_INLINE void NAME(sum_rest)(int32_t *v, size_t i, size_t n, uint32_t sum) {
+    for (; i < n; i++) v[i] = (int32_t)(sum += (uint32_t)v[i]);
+}
+
 #ifdef OWN_TWINS
 #include OWN_TWINS
 #else
+static void NAME(running_sum)(int32_t *v, size_t n) { NAME(sum_rest)(v, 0, n, 0); }
+
 static size_t NAME(compact)(const int32_t *v, size_t n, uint32_t *positions, int32_t *values) {
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
@@ -170,4 +177,4 @@ static size_t NAME(find32)(const int32_t *v, size_t n, int32_t value, uint32_t *
 #define KERNEL_TABLE(MASK, CRC) { \
     MASK, FOR_TYPES(quantise), FOR_TYPES(dequantise16), FOR_TYPES(dequantise32), FOR_TYPES(range), \
     FOR_TYPES(sum_squares), FOR_TYPES(sum_errors), NAME(survey), NAME(compact), NAME(name_tokens), \
-    NAME(put_low), NAME(join_low), NAME(find16), NAME(find32), NAME(encode_streams), NAME(decode_streams), CRC}
+    NAME(put_low), NAME(join_low), NAME(running_sum), NAME(find16), NAME(find32), NAME(encode_streams), NAME(decode_streams), CRC}

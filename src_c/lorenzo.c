@@ -12,16 +12,40 @@ static void forward2(const int32_t *restrict k, size_t n, size_t row, int32_t *r
 }
 
 /* In place: the sum of a row so far, plus what is above. */
-static void inverse2(int32_t *r, size_t n, size_t row) {
-    int32_t sum = 0;
-    for (size_t i = 0; i < GSZ_MIN(row, n); i++) r[i] = sum = add(sum, r[i]);
+static void inverse2(const gsz_kernels *kernels, int32_t *r, size_t n, size_t row) {
+    kernels->running_sum(r, GSZ_MIN(row, n));
     for (size_t start = row; start < n; start += row) {
-        size_t end = GSZ_MIN(start + row, n);
-        sum = 0;
-        for (size_t i = start; i < end; i++) {
-            sum = add(sum, r[i]);
-            r[i] = add(sum, r[i - row]);
+        size_t count = GSZ_MIN(row, n - start);
+        kernels->running_sum(r + start, count);
+        for (size_t i = start; i < start + count; i++) r[i] = add(r[i], r[i - row]);
+    }
+}
+
+/* The same for short rows (kernels of convolutions), what is above in registers. */
+GSZ_INLINE void inverse2_short(int32_t *r, size_t n, const size_t row) {
+    int32_t above[8] = {0};
+    size_t start = 0;
+    for (; start + row <= n; start += row) {
+        int32_t sum = 0;
+        for (size_t c = 0; c < row; c++) {
+            sum = add(sum, r[start + c]);
+            r[start + c] = above[c] = add(above[c], sum);
         }
+    }
+    for (int32_t sum = 0, c = 0; start < n; start++, c++) {
+        sum = add(sum, r[start]);
+        r[start] = add(above[c], sum);
+    }
+}
+
+static void inverse_plane(const gsz_kernels *kernels, int32_t *r, size_t n, size_t row) {
+    switch (row) {
+    case 2: inverse2_short(r, n, 2); break;
+    case 3: inverse2_short(r, n, 3); break;
+    case 4: inverse2_short(r, n, 4); break;
+    case 5: inverse2_short(r, n, 5); break;
+    case 7: inverse2_short(r, n, 7); break;
+    default: inverse2(kernels, r, n, row);
     }
 }
 
@@ -31,9 +55,9 @@ void gsz_lorenzo_forward(const gsz_lattice *lattice, const int32_t *k, size_t n,
     for (size_t i = n; i-- > plane;) residuals[i] = sub(residuals[i], residuals[i - plane]);
 }
 
-void gsz_lorenzo_inverse(const gsz_lattice *lattice, int32_t *residuals, size_t n) {
+void gsz_lorenzo_inverse(const gsz_kernels *kernels, const gsz_lattice *lattice, int32_t *residuals, size_t n) {
     size_t row = lattice->dims == 1 ? n : lattice->columns, plane = lattice->dims < 3 ? n : row * lattice->rows;
-    for (size_t i = 0; i < n; i += plane) inverse2(residuals + i, GSZ_MIN(plane, n - i), row);
+    for (size_t i = 0; i < n; i += plane) inverse_plane(kernels, residuals + i, GSZ_MIN(plane, n - i), row);
     for (size_t i = plane; i < n; i++) residuals[i] = add(residuals[i], residuals[i - plane]);
 }
 

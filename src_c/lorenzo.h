@@ -4,13 +4,13 @@
 #ifndef GSZ_LORENZO_H
 #define GSZ_LORENZO_H
 
-#include "common.h"
+#include "kernels.h"
 
 /* A chunk of n integers seen as planes x rows x columns; dims axes are predicted along. */
 typedef struct { unsigned dims; size_t columns, rows; } gsz_lattice;
 
 void gsz_lorenzo_forward(const gsz_lattice *lattice, const int32_t *k, size_t n, int32_t *residuals);
-void gsz_lorenzo_inverse(const gsz_lattice *lattice, int32_t *residuals, size_t n);
+void gsz_lorenzo_inverse(const gsz_kernels *kernels, const gsz_lattice *lattice, int32_t *residuals, size_t n);
 
 /* The prediction at index i, from the integers before it. */
 int32_t gsz_lorenzo_predict(const gsz_lattice *lattice, const int32_t *k, size_t i);

@@ -58,7 +58,7 @@ typedef struct {
 /* How many classes a table may hold before it costs more than it gains, by the number of values. */
 static uint32_t affordable_classes(size_t nonzero) {
     unsigned bits = 4;
-    while (bits < 10 && nonzero >> (bits + 6) != 0) bits++;
+    while (bits < 10 && nonzero >> (bits + 3) != 0) bits++;
     return ((uint32_t)1 << bits) - 1;
 }
 

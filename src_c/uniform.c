@@ -108,7 +108,7 @@ static int undo_prediction(gsz_work *work, const gsz_uniform *u, const gsz_symbo
         for (size_t i = 0; i < n; i++) r[i] = s->narrow[i];
     }
     for (size_t i = 0; i < escapes; i++) r[at[i]] = 0;
-    gsz_lorenzo_inverse(&u->lattice, r, n);
+    gsz_lorenzo_inverse(work->kernels, &u->lattice, r, n);
     *k = r;
     return GSZ_OK;
 }

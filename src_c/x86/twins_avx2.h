@@ -66,3 +66,19 @@ static void join_low_int_avx2(const int16_t *classes, size_t n, unsigned low, co
     join_rest_int_avx2(classes, i, n, low, fields, size, bit, v);
 }
 
+
+static void running_sum_int_avx2(int32_t *v, size_t n) {
+    __m256i sum = _mm256_setzero_si256();           /* so far, in every lane */
+    const __m256i last = _mm256_set1_epi32(7);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(v + i));
+        x = _mm256_add_epi32(x, _mm256_slli_si256(x, 4));
+        x = _mm256_add_epi32(x, _mm256_slli_si256(x, 8));       /* sums within each half */
+        x = _mm256_add_epi32(x, _mm256_shuffle_epi32(_mm256_permute2x128_si256(x, x, 0x08), 0xff));
+        x = _mm256_add_epi32(x, sum);
+        _mm256_storeu_si256((__m256i *)(void *)(v + i), x);
+        sum = _mm256_permutevar8x32_epi32(x, last);
+    }
+    sum_rest_int_avx2(v, i, n, (uint32_t)_mm256_cvtsi256_si32(sum));
+}
