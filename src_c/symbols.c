@@ -409,7 +409,8 @@ static uint64_t entry_of_token(unsigned t, unsigned codes) {
     if (t == GSZ_TOKEN_FAR) return one | (uint16_t)GSZ_FAR16;
     if (t < GSZ_TOKEN_VALUE) {
         uint64_t run = run_of_token(t, &extra);
-        return run << GSZ_ENTRY_ADVANCE | (uint64_t)extra << GSZ_ENTRY_EXTRA | (uint64_t)(codes - 1) << GSZ_ENTRY_NEXT;
+        return run << GSZ_ENTRY_ADVANCE | (uint64_t)extra << GSZ_ENTRY_EXTRA | (uint64_t)(extra != 0) << GSZ_ENTRY_LONG
+             | (uint64_t)(codes - 1) << GSZ_ENTRY_NEXT;
     }
     int class = (int)(t - GSZ_TOKEN_VALUE) / 2 + 1;
     return one | (uint16_t)(int16_t)((t - GSZ_TOKEN_VALUE) % 2 ? class : -class);

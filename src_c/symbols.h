@@ -66,13 +66,14 @@ void gsz_put_other(gsz_bitwriter *b, const gsz_symbol_encoder *e, uint32_t token
 void gsz_put_run(gsz_bitwriter *b, const gsz_symbol_encoder *e, uint32_t length);
 
 /* ---- decoding tables: an entry is 64 bits, looked up by the next `bits` bits of the stream.
- *  0..15    16..31   32..47   48..55      56..60       63
- *  value 0  value 1  advance  code bits   extra bits   next table
+ *  0..15    16..31   32..47   48..55      56..60       62              63
+ *  value 0  value 1  advance  code bits   extra bits   has extra bits  next table
  * It stores value 0 at the current position and value 1 behind it, and moves on by `advance` plus the number in the
  * extra bits of a run.  Values are classes with their sign.  An entry of `pairs` covers up to two tokens. */
 #define GSZ_ENTRY_ADVANCE 32
 #define GSZ_ENTRY_BITS 48
 #define GSZ_ENTRY_EXTRA 56
+#define GSZ_ENTRY_LONG 62
 #define GSZ_ENTRY_NEXT 63
 
 typedef struct {

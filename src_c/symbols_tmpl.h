@@ -2,22 +2,21 @@
  *
  * Encoding needs no proof: the caller has sized the output from the very counts and lengths.
  *
- * Decoding: safety.  A round is a fixed number of refills of each lane, each followed by a fixed number of lookups.
+ * Decoding: safety.  A round is a refill of each lane and LOOKUPS lookups.
  *  - Reading: a refill loads 8 bytes at the byte of the lane's next bit and so has 57 bits or more.  A round starts
  *    only while every lane has ROUND_BYTES left in its own stream: what it can consume, and one more load.
  *  - Writing: a lookup without extra bits moves on by at most 16 elements (a value or a run of 1, then a run of
  *    15); one with extra bits clamps the position behind the limit.  So a round that starts within the limit
  *    writes less than GSZ_LANE_PADDING behind it.
  *  - Meaning: a round in which a lane passes its limit is undone, and the careful loop of symbols.c goes on. */
-#define REFILLS 1
-#define LOOKUPS 4       /* a refill */
+#define LOOKUPS 4
 #define ROUND_BYTES 24
 
 #ifndef GSZ_SYMBOLS_TMPL_PROOF
 #define GSZ_SYMBOLS_TMPL_PROOF
 GSZ_STATIC_ASSERT(lookups_fit, LOOKUPS * GSZ_CODE_BITS <= 57);
-GSZ_STATIC_ASSERT(reads_fit, REFILLS * LOOKUPS * (GSZ_CODE_BITS + 13) / 8 + 1 + 8 <= ROUND_BYTES);
-GSZ_STATIC_ASSERT(writes_fit, REFILLS * LOOKUPS * 16 + 2 < GSZ_LANE_PADDING);
+GSZ_STATIC_ASSERT(reads_fit, LOOKUPS * (GSZ_CODE_BITS + 13) / 8 + 1 + 8 <= ROUND_BYTES);
+GSZ_STATIC_ASSERT(writes_fit, LOOKUPS * 16 + 2 < GSZ_LANE_PADDING);
 #endif
 
 /* ---- encoding */
@@ -94,19 +93,31 @@ GSZ_INLINE uint64_t NAME(refill)(const uint8_t *start, size_t bit) {
     return gsz_load_le64(start + (bit >> 3)) >> (bit & 7);     /* nocheck: ROUND_BYTES */
 }
 
+/* Two values of an entry to their places. */
+GSZ_INLINE void NAME(store_values)(int16_t *out, uint64_t e) {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    uint32_t both = (uint32_t)e;
+    memcpy(out, &both, 4);
+#else
+    out[0] = (int16_t)(uint16_t)e;
+    out[1] = (int16_t)(uint16_t)(e >> 16);
+#endif
+}
+
 /* First bits at which no round may start any more. */
-GSZ_INLINE void NAME(begin)(const gsz_symbol_decoder *d, unsigned lanes, const uint8_t **start, size_t *safe, size_t *at) {
+GSZ_INLINE void NAME(begin)(const gsz_symbol_decoder *d, unsigned lanes, size_t *bit, size_t *safe, size_t *at) {
+    const uint8_t *start = d->lane[0].start;        /* the streams stand one behind the other */
     for (unsigned j = 0; j < lanes; j++) {
         size_t bytes = (size_t)(d->lane[j].end - d->lane[j].start);
-        safe[j] = bytes > ROUND_BYTES ? (bytes - ROUND_BYTES) * 8 : 0;
-        start[j] = d->lane[j].start;
+        bit[j] = (size_t)(d->lane[j].start - start) * 8;
+        safe[j] = bit[j] + (bytes > ROUND_BYTES ? (bytes - ROUND_BYTES) * 8 : 0);
         at[j] = d->lane[j].position;
     }
 }
 
 GSZ_INLINE void NAME(keep)(gsz_symbol_decoder *d, unsigned lanes, const size_t *bit, const size_t *at, const uint32_t *table) {
     for (unsigned j = 0; j < lanes; j++) {
-        d->lane[j].bit = bit[j];
+        d->lane[j].bit = bit[j] - (size_t)(d->lane[j].start - d->lane[0].start) * 8;
         d->lane[j].position = at[j];
         d->lane[j].table = table[j];
     }
@@ -116,36 +127,36 @@ GSZ_INLINE void NAME(decode_lanes)(gsz_symbol_decoder *d, const unsigned lanes) 
     const uint32_t size = (uint32_t)1 << d->bits, mask = size - 1;
     const uint64_t *const entries = d->pairs;
     int16_t *const out = d->out;
+    const uint8_t *const start = d->lane[0].start;
     size_t bit[GSZ_STREAMS] = {0}, at[GSZ_STREAMS] = {0}, safe[GSZ_STREAMS] = {0};
     uint32_t table[GSZ_STREAMS] = {0};
-    const uint8_t *start[GSZ_STREAMS] = {0};
-    NAME(begin)(d, lanes, start, safe, at);
+    NAME(begin)(d, lanes, bit, safe, at);
     for (;;) {
         int go = 1;
         for (unsigned j = 0; j < lanes; j++) go &= bit[j] < safe[j];
         NAME(keep)(d, lanes, bit, at, table);
         if (!go) return;
-        for (unsigned g = 0; g < REFILLS; g++) {
-            uint64_t word[GSZ_STREAMS] = {0};
-            for (unsigned j = 0; j < lanes; j++) word[j] = NAME(refill)(start[j], bit[j]);
-            for (unsigned k = 0; k < LOOKUPS; k++)
-                GSZ_UNROLL_LANES for (unsigned j = 0; j < lanes; j++) {
-                    uint64_t e = entries[(word[j] & mask) + table[j]];
-                    unsigned code = (unsigned)(e >> GSZ_ENTRY_BITS) & 31, extra = (unsigned)(e >> GSZ_ENTRY_EXTRA) & 31;
-                    uint32_t values = (uint32_t)e;
-                    out[at[j]] = (int16_t)(uint16_t)values;
-                    out[at[j] + 1] = (int16_t)(uint16_t)(values >> 16);
-                    at[j] += (size_t)(e >> GSZ_ENTRY_ADVANCE & 0xffff);
-                    bit[j] += code;
-                    word[j] >>= code;
-                    table[j] = (uint32_t)((int64_t)e >> 63) & size;
-                    if (extra != 0) {       /* a long run: rare where values are dense, cheap where they are not */
-                        at[j] += (uint32_t)word[j] & (((uint32_t)1 << extra) - 1);
-                        if (at[j] > d->lane[j].limit) at[j] = d->lane[j].limit + 1;
-                        bit[j] += extra;
-                        word[j] = NAME(refill)(start[j], bit[j]);
-                    }
+        uint64_t word[GSZ_STREAMS] = {0};
+        GSZ_UNROLL_LANES
+        for (unsigned j = 0; j < lanes; j++) word[j] = NAME(refill)(start, bit[j]);
+        for (unsigned k = 0; k < LOOKUPS; k++) {
+            GSZ_UNROLL_LANES
+            for (unsigned j = 0; j < lanes; j++) {
+                uint64_t e = entries[(word[j] & mask) + table[j]];
+                unsigned code = (unsigned)(e >> GSZ_ENTRY_BITS) & 255;
+                NAME(store_values)(out + at[j], e);
+                at[j] += (size_t)(e >> GSZ_ENTRY_ADVANCE & 0xffff);
+                bit[j] += code;
+                word[j] >>= code;
+                table[j] = (uint32_t)((int64_t)e >> 63) & size;
+                if (e >> GSZ_ENTRY_LONG & 1) {      /* a long run: rare where values are dense, cheap where not */
+                    unsigned extra = (unsigned)(e >> GSZ_ENTRY_EXTRA) & 31;
+                    at[j] += (uint32_t)word[j] & (((uint32_t)1 << extra) - 1);
+                    if (at[j] > d->lane[j].limit) at[j] = d->lane[j].limit + 1;
+                    bit[j] += extra;
+                    word[j] = NAME(refill)(start, bit[j]);
                 }
+            }
         }
         for (unsigned j = 0; j < lanes; j++) go &= at[j] <= d->lane[j].limit;
         if (!go) return;
@@ -156,6 +167,5 @@ static void NAME(decode_streams)(gsz_symbol_decoder *d) {
     if (d->streams == 1) NAME(decode_lanes)(d, 1);
     else NAME(decode_lanes)(d, GSZ_STREAMS);
 }
-#undef REFILLS
 #undef LOOKUPS
 #undef ROUND_BYTES
