@@ -58,9 +58,10 @@ typedef struct gsz_kernels {
                           uint32_t classes, uint32_t *tokens);
 
     /* Raw low bits of compacted integers, none for 0 bits; escapes have zeros.  Twins: join_low gives symbols from
-     * classes and fields of `low` bits; `size` bytes hold a field for every class that is not 0. */
+     * classes and fields of `low` bits, one for every class that is not 0, and returns the bits of all fields; beyond
+     * `size` bytes fields are 0. */
     void (*put_low)(const int32_t *values, size_t count, unsigned low, struct gsz_bitwriter *out);
-    void (*join_low)(const int16_t *classes, size_t n, unsigned low, const uint8_t *fields, size_t size, int32_t *v);
+    uint64_t (*join_low)(const int16_t *classes, size_t n, unsigned low, const uint8_t *fields, size_t size, int32_t *v);
 
     /* v[i] = v[0] + ... + v[i], modulo 2^32. */
     void (*running_sum)(int32_t *v, size_t n);

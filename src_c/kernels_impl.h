@@ -102,7 +102,7 @@ GSZ_INLINE int32_t NAME(joined)(int16_t class, unsigned low, uint32_t field) {
 }
 
 /* From any element on: fields one by one, bytes beyond the end read as zero. */
-static void NAME(join_rest)(const int16_t *classes, size_t i, size_t n, unsigned low, const uint8_t *fields,
+static uint64_t NAME(join_rest)(const int16_t *classes, size_t i, size_t n, unsigned low, const uint8_t *fields,
                             size_t size, size_t bit, int32_t *v) {
     const uint32_t mask = ((uint32_t)1 << low) - 1;
     for (; i < n; i++) {
@@ -113,6 +113,7 @@ static void NAME(join_rest)(const int16_t *classes, size_t i, size_t n, unsigned
         v[i] = NAME(joined)(classes[i], low, (uint32_t)(word >> (bit & 7)) & mask);
         bit += classes[i] != 0 ? low : 0;
     }
+    return bit;
 }
 
 /* The rest of a running sum, from element i on. */
@@ -140,8 +141,9 @@ static void NAME(put_low)(const int32_t *values, size_t count, unsigned low, gsz
     for (size_t i = 0; i < count; i++) gsz_bits_put(out, NAME(low_of)(values[i], mask), low);
 }
 
-static void NAME(join_low)(const int16_t *classes, size_t n, unsigned low, const uint8_t *fields, size_t size, int32_t *v) {
-    NAME(join_rest)(classes, 0, n, low, fields, size, 0, v);
+static uint64_t NAME(join_low)(const int16_t *classes, size_t n, unsigned low, const uint8_t *fields, size_t size,
+                               int32_t *v) {
+    return NAME(join_rest)(classes, 0, n, low, fields, size, 0, v);
 }
 #endif
 

@@ -551,14 +551,11 @@ static int restore_far(gsz_work *work, const int16_t *classes, size_t n, tail *t
 /* Symbols from classes, where these are not the same. */
 static int widen(gsz_work *work, const int16_t *classes, size_t n, tail *t, int far, gsz_symbols *out) {
     size_t size = gsz_left(&t->low_fields);
-    uint32_t fields = 0;
-    for (size_t i = 0; i < n; i++) fields += classes[i] != 0;
-    uint64_t bits = (uint64_t)fields * t->low;
-    GSZ_CHECK(size == (bits + 7) / 8, GSZ_E_SECTION);
-    GSZ_CHECK(bits % 8 == 0 || t->low_fields.end[-1] >> bits % 8 == 0, GSZ_E_SECTION);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->wide, n * sizeof(int32_t)));
     int32_t *v = (int32_t *)work->wide.data;
-    work->kernels->join_low(classes, n, t->low, t->low_fields.p, size, v);
+    uint64_t bits = work->kernels->join_low(classes, n, t->low, t->low_fields.p, size, v);
+    GSZ_CHECK(size == (bits + 7) / 8, GSZ_E_SECTION);
+    GSZ_CHECK(bits % 8 == 0 || t->low_fields.end[-1] >> bits % 8 == 0, GSZ_E_SECTION);
     if (far) GSZ_TRY(restore_far(work, classes, n, t, v));
     out->wide = v;
     out->narrow = NULL;

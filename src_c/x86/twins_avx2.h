@@ -44,8 +44,8 @@ static void put_low_int_avx2(const int32_t *values, size_t count, unsigned low, 
     for (; i < count; i++) gsz_bits_put(out, low_of_int_avx2(values[i], ((uint32_t)1 << low) - 1), low);
 }
 
-static void join_low_int_avx2(const int16_t *classes, size_t n, unsigned low, const uint8_t *fields, size_t size,
-                              int32_t *v) {
+static uint64_t join_low_int_avx2(const int16_t *classes, size_t n, unsigned low, const uint8_t *fields, size_t size,
+                                  int32_t *v) {
     const uint64_t each = BYTES_OF_ONE * ((1u << (low & 7)) - 1);
     const __m256i one = _mm256_set1_epi32(1), escape = _mm256_set1_epi32(GSZ_ESCAPE16);
     const __m128i shift = _mm_cvtsi32_si128((int)low);
@@ -63,7 +63,7 @@ static void join_low_int_avx2(const int16_t *classes, size_t n, unsigned low, co
         _mm256_storeu_si256((__m256i *)(void *)(v + i), m);
         bit += (size_t)_mm_popcnt_u64(keep & BYTES_OF_ONE) * low;
     }
-    join_rest_int_avx2(classes, i, n, low, fields, size, bit, v);
+    return join_rest_int_avx2(classes, i, n, low, fields, size, bit, v);
 }
 
 
