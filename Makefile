@@ -38,7 +38,7 @@ $(VENV)/packages: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/installed: $(CORE) $(wildcard gradsz/*.py gradsz/*.pyi) | $(VENV)/packages
-	$(BIN)/python -m pip install -q --force-reinstall --no-deps .
+	$(BIN)/python -m pip install -q --no-deps -e .
 	@touch $@
 
 # ---- sanitizers: the C tests always run under them; here the Python tests do too, with a core built for it
