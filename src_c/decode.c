@@ -66,6 +66,7 @@ static int read_table(gsz_message *m, gsz_reader *in) {
     int distinct;
     if (m->named) GSZ_CHECK(gsz_get_varint(in, &count) == 1, GSZ_E_HEADER);
     GSZ_CHECK(count <= gsz_left(in) / SMALLEST_ENTRY(m->named), GSZ_E_HEADER);
+    GSZ_CHECK(count <= SIZE_MAX / sizeof(gsz_entry) && gsz_left(in) <= SIZE_MAX / sizeof(uint64_t), GSZ_E_TOO_LARGE);
     m->entries = (gsz_entry *)gsz_alloc(&m->heap, (size_t)count * sizeof(gsz_entry));
     m->shapes_size = gsz_left(in) * sizeof(uint64_t);       /* a dimension takes a byte or more */
     m->shapes = (uint64_t *)gsz_alloc(&m->heap, m->shapes_size);

@@ -244,6 +244,7 @@ uint64_t gsz_compress_bound(const gsz_input *tensors, size_t count, int named) {
         uint64_t entry = 64;
         memset(&e, 0, sizeof e);
         if (gsz_itemsize(tensors[i].dtype) == 0 || tensors[i].ndim > GSZ_MAX_DIMS) return 0;
+        if ((tensors[i].ndim > 0 && tensors[i].shape == NULL) || (named && tensors[i].name_length > GSZ_MAX_NAME)) return 0;
         if (set_entry(&tensors[i], &e) != GSZ_OK) return 0;
         for (unsigned d = 0; d < e.tensor.ndim; d++) entry += gsz_varint_size(e.tensor.shape[d]);
         if (named) entry += 2 + tensors[i].name_length;

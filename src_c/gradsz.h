@@ -110,7 +110,7 @@ typedef struct {
 
 void gsz_options_init(gsz_options *options);
 
-/* One tensor to encode: C order, native byte order, no padding between elements. */
+/* One tensor to encode: C order, native byte order, aligned, no padding between elements. */
 typedef struct {
     const char *name;           /* UTF-8, not terminated; ignored in an unnamed message */
     size_t name_length;         /* at most 1,023 bytes */
@@ -159,7 +159,8 @@ unsigned gsz_message_version(const gsz_message *message);
 int gsz_message_info(const gsz_message *message, size_t index, gsz_info *info);
 
 /* Decode one tensor into out (C order, native byte order); size must be its nbytes exactly.
- * The section's checksum is checked before anything is decoded.  On an error, out holds nothing useful. */
+ * `out` must be aligned for its dtype.  The section's checksum is checked before anything is decoded.  On an error,
+ * out holds nothing useful. */
 int gsz_decode(const gsz_message *message, size_t index, void *out, size_t size);
 
 /* 0 when this build and the current CPU settings compute floats as the format needs. */

@@ -1,7 +1,8 @@
 #include "names.h"
 
 static int compare(const gsz_entry *a, const gsz_entry *b) {
-    int c = memcmp(a->name, b->name, GSZ_MIN(a->name_length, b->name_length));
+    size_t n = GSZ_MIN(a->name_length, b->name_length);
+    int c = n > 0 ? memcmp(a->name, b->name, n) : 0;
     return c ? c : (a->name_length > b->name_length) - (a->name_length < b->name_length);
 }
 
@@ -20,7 +21,7 @@ static void sift(const gsz_entry **v, size_t i, size_t n) {
 }
 
 int gsz_names_distinct(gsz_heap *heap, const gsz_entry *first, size_t count, size_t stride, int *distinct) {
-    size_t size = count * sizeof(gsz_entry *);
+    size_t size = count * sizeof(gsz_entry *);      /* less than what holds the entries */
     const gsz_entry **v = (const gsz_entry **)gsz_alloc(heap, size);
     GSZ_CHECK(v != NULL, GSZ_E_MEMORY);
     for (size_t i = 0; i < count; i++) v[i] = (const gsz_entry *)(const void *)((const uint8_t *)first + i * stride);

@@ -491,6 +491,7 @@ static int finish_lane(const gsz_symbol_decoder *d, gsz_lane *lane) {
 
 static int set_lanes(gsz_symbol_decoder *d, gsz_reader in, size_t n) {
     uint64_t length[GSZ_STREAMS];
+    GSZ_CHECK(gsz_left(&in) <= SIZE_MAX / 8, GSZ_E_TOO_LARGE);     /* positions are counted in bits */
     for (unsigned j = 0; j + 1 < d->streams; j++) GSZ_CHECK(gsz_get_varint(&in, &length[j]) == 1, GSZ_E_SECTION);
     for (unsigned j = 0; j < d->streams; j++) {
         gsz_reader part;

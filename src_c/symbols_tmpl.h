@@ -15,6 +15,7 @@
 #ifndef GSZ_SYMBOLS_TMPL_PROOF
 #define GSZ_SYMBOLS_TMPL_PROOF
 GSZ_STATIC_ASSERT(lookups_fit, LOOKUPS * GSZ_CODE_BITS <= 57);
+GSZ_STATIC_ASSERT(extra_fits, 13 + (LOOKUPS - 1) * GSZ_CODE_BITS <= 57);     /* after the refill of a long run */
 GSZ_STATIC_ASSERT(reads_fit, LOOKUPS * (GSZ_CODE_BITS + 13) / 8 + 1 + 8 <= ROUND_BYTES);
 GSZ_STATIC_ASSERT(writes_fit, LOOKUPS * 16 + 2 < GSZ_LANE_PADDING);
 #endif
@@ -151,10 +152,11 @@ GSZ_INLINE void NAME(decode_lanes)(gsz_symbol_decoder *d, const unsigned lanes) 
                 table[j] = (uint32_t)((int64_t)e >> 63) & size;
                 if (e >> GSZ_ENTRY_LONG & 1) {      /* a long run: rare where values are dense, cheap where not */
                     unsigned extra = (unsigned)(e >> GSZ_ENTRY_EXTRA) & 31;
+                    word[j] = NAME(refill)(start, bit[j]);
                     at[j] += (uint32_t)word[j] & (((uint32_t)1 << extra) - 1);
                     if (at[j] > d->lane[j].limit) at[j] = d->lane[j].limit + 1;
                     bit[j] += extra;
-                    word[j] = NAME(refill)(start, bit[j]);
+                    word[j] >>= extra;
                 }
             }
         }

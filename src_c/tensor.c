@@ -48,7 +48,7 @@ int gsz_tensor_chunks(const gsz_tensor *t, gsz_lattice *lattice, size_t *chunk, 
 
 /* ---- the choice of a predictor: significant bits of residuals at spread places */
 
-#define SAMPLES 256
+#define SAMPLES 128
 
 typedef struct { const gsz_uniform *u; const void *x; double inverse; } sampler;
 
