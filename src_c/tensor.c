@@ -48,7 +48,8 @@ int gsz_tensor_chunks(const gsz_tensor *t, gsz_lattice *lattice, size_t *chunk, 
 
 /* ---- the choice of a predictor: significant bits of residuals at spread places */
 
-#define SAMPLES 128
+#define SAMPLES 128u
+#define SPAN 16u            /* neighbours sampled together: a cache line or two, since the data may be cold */
 
 typedef struct { const gsz_uniform *u; const void *x; double inverse; } sampler;
 
@@ -67,10 +68,10 @@ static unsigned cost_of(int32_t r) {
 static void sample_costs(const sampler *s, const gsz_lattice *lattice, unsigned dims, size_t n, uint64_t cost[4]) {
     size_t row = lattice->columns, plane = lattice->columns * lattice->rows;
     size_t first = dims == 3 ? plane + row + 1 : dims == 2 ? row + 1 : 1;
-    size_t samples = GSZ_MIN((size_t)SAMPLES, n / 64 + 16), stride = (n - first) / samples;
-    for (size_t j = 0; j < samples; j++) {
-        /* spread over columns too: strides share factors with rows */
-        size_t i = first + GSZ_MIN(j * stride + j * 37 % (stride + 1), n - first - 1);
+    size_t samples = GSZ_MIN((size_t)SAMPLES, n / 64 + SPAN), spans = samples / SPAN, apart = (n - first) / spans;
+    for (size_t j = 0; j < spans * SPAN; j++) {
+        /* spread over columns too: distances share factors with rows */
+        size_t i = first + GSZ_MIN(j / SPAN * apart + j / SPAN * 37 % (apart + 1) + j % SPAN, n - first - 1);
         int32_t a = sample_at(s, i), b = sample_at(s, i - 1);
         cost[0] += cost_of(a);
         cost[1] += cost_of(a - b);
