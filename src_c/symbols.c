@@ -88,11 +88,11 @@ static uint64_t cost_of_shift(const uint32_t *count, uint32_t n, uint32_t total,
     return cost * scale + table;
 }
 
-/* Counts the classes of up to four blocks of values, `base` bits shifted off; returns how many there are, and the
+/* Counts the classes of up to three blocks of values, `base` bits shifted off; returns how many there are, and the
  * sum of their magnitudes less one. */
 static uint32_t sample_classes(gsz_work *work, encoder *e, unsigned base, uint32_t *count, uint64_t *sum) {
     uint32_t total = 0;
-    size_t blocks = GSZ_MIN(e->n / (8 * BLOCK) + 1, (size_t)4), apart = e->n / blocks;
+    size_t blocks = GSZ_MIN(e->n / (8 * BLOCK) + 1, (size_t)3), apart = e->n / blocks;
     *sum = 0;
     for (size_t from = 0; blocks > 0; blocks--, from += apart) {
         size_t got = work->kernels->compact(e->symbols + from, GSZ_MIN(BLOCK, e->n - from), e->positions, e->values);
@@ -107,6 +107,12 @@ static uint32_t sample_classes(gsz_work *work, encoder *e, unsigned base, uint32
     return total;
 }
 
+/* Counts of classes with one more bit shifted off. */
+static uint32_t halve_classes(uint32_t *count, uint32_t n) {
+    for (uint32_t c = 0; c < n; c += 2) count[c / 2] = count[c] + (c + 1 < n ? count[c + 1] : 0);
+    return (n + 1) / 2;
+}
+
 /* The number of raw bits, from a sample of the values: the most that cost at most 1 % over the best. */
 static unsigned choose_low(gsz_work *work, encoder *e, uint32_t largest) {
     uint32_t count[HISTOGRAM] = {0};
@@ -116,15 +122,18 @@ static unsigned choose_low(gsz_work *work, encoder *e, uint32_t largest) {
     while (base < GSZ_MAX_LOW && largest >> base >= HISTOGRAM) base++;
     uint32_t total = sample_classes(work, e, base, count, &sum);
     if (total == 0 || (base == 0 && sum < (uint64_t)total * 6)) return base;    /* no noise below the values */
+    /* finer than an eighth of the mean nothing is gained: begin there */
+    unsigned mean = (unsigned)gsz_floor_log2((uint32_t)(sum / total) + 1), first = mean > 3 ? mean - 3 : 0;
+    first = GSZ_MIN(GSZ_MAX(first, base), GSZ_MAX_LOW);
     uint32_t n = GSZ_MIN((largest >> base) + 1, HISTOGRAM);
-    unsigned end = base, best = base;
-    for (; end <= GSZ_MAX_LOW && n > 1; end++) {
+    unsigned end = first, best = first;
+    for (unsigned low = base; low < first; low++) n = halve_classes(count, n);
+    for (; end <= GSZ_MAX_LOW && n > 1 && (end == first || cost[end - 1] <= least + least / 16); end++) {
         cost[end] = cost_of_shift(count, n, total, end, e->classes, GSZ_MAX(e->nonzero / total, (size_t)1));
         least = GSZ_MIN(least, cost[end]);
-        for (uint32_t c = 0; c < n; c += 2) count[c / 2] = count[c] + (c + 1 < n ? count[c + 1] : 0);
-        n = (n + 1) / 2;
+        n = halve_classes(count, n);
     }
-    for (unsigned low = base; low < end; low++)
+    for (unsigned low = first; low < end; low++)
         if (cost[low] <= least + least / 100) best = low;
     return best;
 }
