@@ -41,6 +41,13 @@ static void report(uint32_t x, uint32_t y, double eb) {
     fprintf(stderr, "violation: %08x (%a) became %08x (%a) at bound %g\n", x, value_of(x), y, value_of(y), eb);
 }
 
+/* Within the bound by more than the rounding of a difference of doubles, 2^-53 of it, can hide; all that is nearer
+ * goes to the judge. */
+static int surely_within(uint32_t x, uint32_t y, double eb) {
+    double d = value_of(x) - value_of(y);
+    return is_finite(x) && is_finite(y) && d <= eb * (1 - 0x1p-50) && -d <= eb * (1 - 0x1p-50);
+}
+
 /* One block at one bound. */
 static void run(const uint32_t *x, uint32_t *y, size_t n, size_t b) {
     uint64_t shape = n, bad = 0, changed = 0;
@@ -67,6 +74,7 @@ static void run(const uint32_t *x, uint32_t *y, size_t n, size_t b) {
     for (size_t i = 0; i < n; i++) {
         if (x[i] == y[i]) continue;
         changed++;
+        if (surely_within(x[i], y[i], bounds[b])) continue;
         if (is_finite(x[i]) && exact_within(value_of(x[i]), value_of(y[i]), bounds[b])) continue;
         if (bad++ < 3) report(x[i], y[i], bounds[b]);
     }
