@@ -17,7 +17,7 @@ failed=0
 for t in $targets; do
     mkdir -p "$build/corpus/$t" "$build/found"
     start=$(date +%s)
-    if "$build/fuzz/$t" -runs="$runs" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+    if "$build/fuzz/$t" -runs="$runs" -max_len="${MAX_LEN:-4096}" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
             -artifact_prefix="$build/found/$t-" "$build/corpus/$t" "fuzz/corpus/$t" >"$build/$t.log" 2>&1; then
         done_runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$build/$t.log")
         echo "$t: $done_runs executions, 0 crashes, $(($(date +%s) - start)) s"

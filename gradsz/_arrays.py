@@ -52,11 +52,11 @@ def code_of(dtype: np.dtype) -> int:
 
 def as_array(a: object) -> np.ndarray:
     """Any array-like or buffer as an array: no copy where it is one already."""
-    if isinstance(a, np.ndarray) and not isinstance(a, np.ma.MaskedArray):
+    if type(a) is np.ndarray:
         array = a
+    elif isinstance(a, np.ma.MaskedArray):
+        raise ParameterError("masked arrays have no place in a message: fill them first, a.filled(value)")
     else:
-        if isinstance(a, np.ma.MaskedArray):
-            raise ParameterError("masked arrays have no place in a message: fill them first, a.filled(value)")
         try:
             array = np.asarray(a)
         except ValueError as error:

@@ -49,7 +49,7 @@ int gsz_tensor_chunks(const gsz_tensor *t, gsz_lattice *lattice, size_t *chunk, 
 /* ---- the choice of a predictor: significant bits of residuals at spread places */
 
 #define SAMPLES 128u
-#define SPAN 16u            /* neighbours sampled together: a cache line or two, since the data may be cold */
+#define SPAN 32u            /* neighbours sampled together: a cache line or two, since the data may be cold */
 
 typedef struct { const gsz_uniform *u; const void *x; double inverse; } sampler;
 
