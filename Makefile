@@ -62,7 +62,7 @@ fuzz-replay: $(VENV)/installed
 seeds: $(VENV)/installed
 	$(BIN)/python fuzz/seeds.py
 
-# ---- all float32 patterns at four bounds: half an hour on two cores
+# ---- all float32 patterns at four bounds: five minutes on two cores
 exhaustive:
 	$(MAKE) -s -f tests/c/build.mk BUILD=build/native/exhaustive CFLAGS=-O3 exhaustive
 	build/native/exhaustive/tests/exhaustive/exhaustive --full
