@@ -80,7 +80,7 @@ static size_t NAME(name_tokens)(const uint32_t *restrict positions, const int32_
     for (size_t i = 0; i < count; i++) {
         uint32_t gap = positions[i] - before[i] - 1;
         int32_t v = values[i];
-        uint32_t magnitude = v < 0 ? 0u - (uint32_t)v : (uint32_t)v, class = (magnitude - 1) >> low;
+        uint32_t class = gsz_magnitude(v) >> low;
         uint32_t token = class < classes ? GSZ_TOKEN_VALUE + 2 * class + (uint32_t)(v > 0) : GSZ_TOKEN_FAR;
         token = v == GSZ_ESCAPE ? GSZ_TOKEN_ESCAPE : token;
         uint32_t from_first = token - GSZ_TOKEN_VALUE;
@@ -92,8 +92,7 @@ static size_t NAME(name_tokens)(const uint32_t *restrict positions, const int32_
 }
 
 GSZ_INLINE uint32_t NAME(low_of)(int32_t v, uint32_t mask) {
-    uint32_t magnitude = v < 0 ? 0u - (uint32_t)v : (uint32_t)v;
-    return v == GSZ_ESCAPE ? 0 : (magnitude - 1) & mask;
+    return v == GSZ_ESCAPE ? 0 : gsz_magnitude(v) & mask;
 }
 
 GSZ_INLINE int32_t NAME(joined)(int16_t class, unsigned low, uint32_t field) {

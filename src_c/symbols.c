@@ -98,7 +98,7 @@ static uint32_t sample_classes(gsz_work *work, encoder *e, unsigned base, uint32
         size_t got = work->kernels->compact(e->symbols + from, GSZ_MIN(BLOCK, e->n - from), e->positions, e->values);
         for (size_t i = 0; i < got; i++) {
             if (e->values[i] == GSZ_ESCAPE) continue;
-            uint32_t m = (uint32_t)(e->values[i] < 0 ? -e->values[i] : e->values[i]) - 1;
+            uint32_t m = gsz_magnitude(e->values[i]);
             *sum += m;
             count[GSZ_MIN(m >> base, HISTOGRAM - 1)]++;
             total++;
@@ -184,7 +184,7 @@ static int count_others(encoder *e, size_t left) {
         e->counts[gap != 0][token]++;
         left--;
         if (token != GSZ_TOKEN_FAR) continue;
-        uint32_t m = (uint32_t)(e->values[i] < 0 ? -e->values[i] : e->values[i]) - 1;
+        uint32_t m = gsz_magnitude(e->values[i]);
         GSZ_TRY(gsz_put_varint(&e->far, (uint64_t)(m >> e->low) << 1 | (e->values[i] > 0)));
     }
     return GSZ_OK;

@@ -26,6 +26,9 @@
 GSZ_STATIC_ASSERT(classes_fit, ((uint64_t)GSZ_CLASSES << GSZ_MAX_LOW) < (uint64_t)1 << 31);
 GSZ_STATIC_ASSERT(alphabet_fits, GSZ_TOKENS <= GSZ_MAX_ALPHABET);
 
+/* |v| - 1 of a value that is neither 0 nor an escape: its class above its raw bits. */
+GSZ_INLINE uint32_t gsz_magnitude(int32_t v) { return (v < 0 ? 0u - (uint32_t)v : (uint32_t)v) - 1; }
+
 #define GSZ_STREAMS 4
 
 /* ---- encoding: one word a non-zero symbol, naming its token and the run of zeros before it.  Most are simple:
