@@ -8,7 +8,7 @@ unsigned gsz_cpu_features(void) {
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")
         && __builtin_cpu_supports("popcnt"))
         mask |= GSZ_CPU_AVX2;
-    if (__builtin_cpu_supports("sse4.2")) mask |= GSZ_CPU_SSE42;
+    if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul")) mask |= GSZ_CPU_SSE42;
 #endif
     return mask;
 }

@@ -73,11 +73,12 @@ static size_t NAME(survey)(const int32_t *v, size_t n, uint32_t *largest) {
     return count;
 }
 
-static size_t NAME(name_tokens)(const uint32_t *restrict positions, const int32_t *restrict values, size_t count,
-                                unsigned low, uint32_t classes, uint32_t *restrict tokens) {
+/* Words of compacted integers [i, count); see kernels.h. */
+GSZ_INLINE size_t NAME(name_rest)(const uint32_t *restrict positions, const int32_t *restrict values, size_t i,
+                                  size_t count, unsigned low, uint32_t classes, uint32_t *restrict tokens) {
     const uint32_t *restrict before = positions - 1;
     uint32_t others = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (; i < count; i++) {
         uint32_t gap = positions[i] - before[i] - 1;
         int32_t v = values[i];
         uint32_t class = gsz_magnitude(v) >> low;
@@ -133,6 +134,11 @@ static size_t NAME(compact)(const int32_t *v, size_t n, uint32_t *positions, int
         count += v[i] != 0;
     }
     return count;
+}
+
+static size_t NAME(name_tokens)(const uint32_t *positions, const int32_t *values, size_t count, unsigned low,
+                                uint32_t classes, uint32_t *tokens) {
+    return NAME(name_rest)(positions, values, 0, count, low, classes, tokens);
 }
 
 static void NAME(put_low)(const int32_t *values, size_t count, unsigned low, gsz_bitwriter *out) {

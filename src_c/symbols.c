@@ -354,7 +354,7 @@ static int write_symbols(gsz_work *work, encoder *e, gsz_writer *out) {
     return gsz_put_bytes(out, low, low_size);
 }
 
-int gsz_symbols_encode(gsz_work *work, const int32_t *symbols, size_t n, gsz_writer *out) {
+int gsz_symbols_encode(gsz_work *work, int32_t *symbols, size_t n, gsz_writer *out) {
     uint32_t largest;
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->codes, sizeof(encoder)));
     encoder *e = (encoder *)work->codes.data;
@@ -363,11 +363,10 @@ int gsz_symbols_encode(gsz_work *work, const int32_t *symbols, size_t n, gsz_wri
     e->nonzero = work->kernels->survey(symbols, n, &largest);
     if (e->nonzero == 0) return gsz_put_u8(out, HEADER_ALL_ZERO);
     choose_shape(work, e, largest);
-    /* words, then lengths of runs */
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->tokens, 2 * e->nonzero * sizeof(uint32_t)));
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->gaps, e->nonzero * sizeof(uint32_t)));
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->low, e->nonzero * e->low / 8 + 16));
-    e->tokens = (uint32_t *)work->tokens.data;
-    e->gaps = e->tokens + e->nonzero;
+    e->tokens = (uint32_t *)symbols;    /* never ahead of the block that is named: compact has taken it out before */
+    e->gaps = (uint32_t *)work->gaps.data;
     gsz_bitwriter b = {(uint8_t *)work->low.data, 0, 0};
     e->low_bits = b;
     gsz_writer_init(&e->far, work->heap);

@@ -34,7 +34,8 @@ GSZ_INLINE uint32_t gsz_magnitude(int32_t v) { return (v < 0 ? 0u - (uint32_t)v 
 /* ---- encoding: one word a non-zero symbol, naming its token and the run of zeros before it.  Most are simple:
  *   bits 0..6   token, from GSZ_TOKEN_VALUE         bits 7..9   length of the run
  * Others have bit 31 set and the token in bits 0..15; the length of their run stands in `gaps`. */
-#define GSZ_SIMPLE_TOKENS 128u
+#define GSZ_SIMPLE_GAP_SHIFT 7
+#define GSZ_SIMPLE_TOKENS (1u << GSZ_SIMPLE_GAP_SHIFT)
 #define GSZ_SIMPLE_GAPS 8u
 #define GSZ_SIMPLE (GSZ_SIMPLE_TOKENS * GSZ_SIMPLE_GAPS)
 #define GSZ_OTHER 0x80000000u
@@ -59,6 +60,7 @@ typedef struct gsz_symbol_encoder {
     gsz_ready token[2][GSZ_MAX_ALPHABET];       /* codes A and B */
 } gsz_symbol_encoder;
 /* Two simple tokens go out in one store; a run below 8 has no extra bits. */
+GSZ_STATIC_ASSERT(no_escape_is_simple, (uint32_t)INT32_MAX >> GSZ_MAX_LOW >= GSZ_SIMPLE_TOKENS / 2);
 GSZ_STATIC_ASSERT(simple_runs, GSZ_SIMPLE_GAPS <= GSZ_RUN_DIRECT + 1);
 GSZ_STATIC_ASSERT(pair_fits, 7 + 2 * (GSZ_CODE_BITS + GSZ_CODE_BITS) <= 64);
 
@@ -104,8 +106,9 @@ typedef struct {
     int may_escape;
 } gsz_symbols;
 
-/* Twins.  n is 1 .. GSZ_MAX_CHUNK; the writer gets a self-contained byte string. */
-int gsz_symbols_encode(gsz_work *work, const int32_t *symbols, size_t n, gsz_writer *out);
+/* Twins.  n is 1 .. GSZ_MAX_CHUNK; the writer gets a self-contained byte string.  Encoding uses the array of symbols
+ * as its own scratch memory: they are lost. */
+int gsz_symbols_encode(gsz_work *work, int32_t *symbols, size_t n, gsz_writer *out);
 int gsz_symbols_decode(gsz_work *work, gsz_reader in, size_t n, gsz_symbols *out);
 
 #endif

@@ -11,7 +11,7 @@ typedef struct {
     gsz_scratch k;              /* quantised integers of a chunk */
     gsz_scratch predicted;      /* what is left of them after prediction */
     gsz_scratch signed_bytes;   /* a byte plane as symbols */
-    gsz_scratch tokens;         /* of the symbols to encode */
+    gsz_scratch gaps;           /* runs of zeros before symbols to encode */
     gsz_scratch at;             /* positions of escapes */
     gsz_scratch far_at;         /* positions of far classes */
     gsz_scratch codes;          /* counts and codes */

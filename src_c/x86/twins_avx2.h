@@ -25,6 +25,34 @@ static size_t compact_int_avx2(const int32_t *v, size_t n, uint32_t *positions, 
     return count;
 }
 
+/* Eight words at a time as if all were simple; where one is not, the portable loop names the eight.  (An escape is
+ * the largest magnitude, and GSZ_MAX_LOW leaves it a class that is not simple.) */
+static size_t name_tokens_int_avx2(const uint32_t *positions, const int32_t *values, size_t count, unsigned low,
+                                   uint32_t classes, uint32_t *tokens) {
+    const uint32_t simple = GSZ_MIN(classes, GSZ_SIMPLE_TOKENS / 2);
+    const __m256i class_limit = _mm256_set1_epi32((int)simple), gap_limit = _mm256_set1_epi32((int)GSZ_SIMPLE_GAPS);
+    const __m256i one = _mm256_set1_epi32(1);
+    const __m128i shift = _mm_cvtsi32_si128((int)low);
+    size_t others = 0, i = 0;
+    for (; i + 8 <= count; i += 8) {
+        __m256i at = _mm256_loadu_si256((const __m256i *)(const void *)(positions + i));
+        __m256i before = _mm256_loadu_si256((const __m256i *)(const void *)(positions + i - 1));
+        __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)(values + i));
+        __m256i gap = _mm256_sub_epi32(_mm256_sub_epi32(at, before), one);
+        __m256i class = _mm256_srl_epi32(_mm256_sub_epi32(_mm256_abs_epi32(v), one), shift);
+        __m256i fits = _mm256_and_si256(_mm256_cmpgt_epi32(class_limit, class), _mm256_cmpgt_epi32(gap_limit, gap));
+        if (_mm256_movemask_epi8(fits) != -1) {
+            others += name_rest_int_avx2(positions, values, i, i + 8, low, classes, tokens);
+            continue;
+        }
+        __m256i positive = _mm256_cmpgt_epi32(v, _mm256_setzero_si256());       /* -1 where it is */
+        __m256i token = _mm256_sub_epi32(_mm256_add_epi32(class, class), positive);
+        token = _mm256_add_epi32(token, _mm256_slli_epi32(gap, GSZ_SIMPLE_GAP_SHIFT));
+        _mm256_storeu_si256((__m256i *)(void *)(tokens + i), token);
+    }
+    return others + name_rest_int_avx2(positions, values, i, count, low, classes, tokens);
+}
+
 /* Twins of the portable loops for up to 7 bits: the fields of eight elements are one word, which pext gathers from
  * a byte each and pdep spreads to the bytes of the elements that have one. */
 #define BYTES_OF_ONE 0x0101010101010101u

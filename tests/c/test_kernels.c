@@ -2,6 +2,7 @@
 #include "bound.h"
 #include "kernels.h"
 #include "samples.h"
+#include "symbols.h"
 #include "uniform.h"
 
 #define N 1037      /* not a multiple of any vector length */
@@ -97,14 +98,39 @@ static void integers(void) {
     }
 }
 
+/* Words of symbols: dense and sparse, small, far and escaped, for every number of raw bits. */
+static void words(void) {
+    static int32_t v[N], va[N + 8];
+    static uint32_t at[1 + N + 8], ta[N], tb[N];
+    const gsz_kernels *a = gsz_kernels_for(0);
+    uint64_t seed = 5;
+    for (unsigned round = 0; round < 400; round++) {
+        unsigned low = round % (GSZ_MAX_LOW + 1), zeros = round % 13, wide = round % 29;
+        uint32_t classes = (1u << check_random(&seed) % 11) | 15;
+        for (size_t i = 0; i < N; i++) {
+            uint64_t r = check_random(&seed);
+            int32_t m = (int32_t)((r >> 32 & 0x7fffffff) >> wide);
+            v[i] = r % 16 < zeros ? 0 : r % 997 == 1 ? GSZ_ESCAPE : r & 64 ? m : -m;
+        }
+        size_t n = 1 + check_random(&seed) % N, count = a->compact(v, n, at + 1, va);
+        at[0] = UINT32_MAX - (uint32_t)check_random(&seed) % 20;     /* the run before began in an earlier block */
+        size_t others = a->name_tokens(at + 1, va, count, low, classes, ta);
+        for (size_t m = 0; m < MASKS; m++) {
+            const gsz_kernels *b = gsz_kernels_for(gsz_cpu_features() & masks[m]);
+            CHECK_EQ(others, b->name_tokens(at + 1, va, count, low, classes, tb));
+            CHECK(memcmp(ta, tb, count * sizeof ta[0]) == 0);
+        }
+    }
+}
+
 static void checksums(void) {
-    uint8_t data[600];
+    static uint8_t data[5000];          /* three rounds of three lanes, and a rest */
     uint64_t seed = 8;
     for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)check_random(&seed);
     CHECK_EQ(gsz_kernels_for(0)->crc32c(0, (const uint8_t *)"123456789", 9), 0xe3069283u);     /* the published check value */
     for (size_t m = 0; m < MASKS; m++) {
         const gsz_kernels *b = gsz_kernels_for(gsz_cpu_features() & masks[m]);
-        for (size_t n = 0; n < sizeof data; n++) {
+        for (size_t n = 0; n < sizeof data; n += n < 600 ? 1 : 37) {
             uint32_t whole = gsz_kernels_for(0)->crc32c(0, data, n);
             CHECK_EQ(whole, b->crc32c(0, data, n));
             CHECK_EQ(whole, b->crc32c(b->crc32c(0, data, n / 3), data + n / 3, n - n / 3));
@@ -133,6 +159,7 @@ int main(void) {
                 accepted_values_are_within(dtype, random_bound(&seed), check_random(&seed));
             }
     integers();
+    words();
     checksums();
     all_short_floats();
     return check_report("kernels");
