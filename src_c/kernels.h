@@ -25,6 +25,7 @@ typedef struct { double min, max; size_t finite; } gsz_range;
 struct gsz_bitwriter;           /* bits.h */
 struct gsz_symbol_encoder;      /* symbols.h */
 struct gsz_symbol_decoder;
+struct gsz_rans_decoder;        /* rans.h */
 
 typedef struct gsz_kernels {
     unsigned mask;
@@ -73,6 +74,9 @@ typedef struct gsz_kernels {
     /* The streams' hot loops; see symbols_tmpl.h. */
     void (*encode_streams)(struct gsz_symbol_encoder *e);
     void (*decode_streams)(struct gsz_symbol_decoder *d);
+
+    /* Symbols of a step (see rans.h), each by the table of its context; words that are missing read as zero. */
+    void (*rans_decode)(struct gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol);
 
     uint32_t (*crc32c)(uint32_t crc, const uint8_t *p, size_t n);
 } gsz_kernels;

@@ -4,6 +4,7 @@
 #include "bits.h"
 #include "fp.h"
 #include "kernels.h"
+#include "rans.h"
 #include "symbols.h"
 
 #define PASTE_(a, b, c) a##_##b##_##c
@@ -121,6 +122,8 @@ GSZ_INLINE void NAME(sum_rest)(int32_t *v, size_t i, size_t n, uint32_t sum) {
     for (; i < n; i++) v[i] = (int32_t)(sum += (uint32_t)v[i]);
 }
 
+#include "rans_tmpl.h"
+
 #ifdef OWN_TWINS
 #include OWN_TWINS
 #else
@@ -149,6 +152,10 @@ static void NAME(put_low)(const int32_t *values, size_t count, unsigned low, gsz
 static uint64_t NAME(join_low)(const int16_t *classes, size_t n, unsigned low, const uint8_t *fields, size_t size,
                                int32_t *v) {
     return NAME(join_rest)(classes, 0, n, low, fields, size, 0, v);
+}
+
+static void NAME(rans_decode)(gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol) {
+    NAME(rans_rest)(d, context, 0, n, symbol);
 }
 #endif
 
@@ -184,4 +191,5 @@ static size_t NAME(find32)(const int32_t *v, size_t n, int32_t value, uint32_t *
 #define KERNEL_TABLE(MASK, CRC) { \
     MASK, FOR_TYPES(quantise), FOR_TYPES(dequantise16), FOR_TYPES(dequantise32), FOR_TYPES(range), \
     FOR_TYPES(sum_squares), FOR_TYPES(sum_errors), NAME(survey), NAME(compact), NAME(name_tokens), \
-    NAME(put_low), NAME(join_low), NAME(running_sum), NAME(find16), NAME(find32), NAME(encode_streams), NAME(decode_streams), CRC}
+    NAME(put_low), NAME(join_low), NAME(running_sum), NAME(find16), NAME(find32), NAME(encode_streams), NAME(decode_streams), \
+    NAME(rans_decode), CRC}

@@ -1,0 +1,21 @@
+/* The hot loop of rans.c.  Included by kernels_impl.h.
+ *
+ * Safety: words are read one by one behind a check, or several at once behind a check of as many. */
+
+/* Symbols [i, n) of a step, one by one. */
+GSZ_INLINE void NAME(rans_rest)(gsz_rans_decoder *d, const uint8_t *context, size_t i, size_t n, uint8_t *symbol) {
+    const unsigned last = d->states - 1;
+    for (; i < n; i++) {
+        uint32_t x = d->state[i & last], slot = x & (GSZ_RANS_SLOTS - 1);
+        uint32_t e = d->slots[context[i] * GSZ_RANS_SLOTS + slot];
+        x = (e >> GSZ_RANS_FREQUENCY & 0xfff) * (x >> GSZ_RANS_BITS) + (e >> GSZ_RANS_OFFSET);
+        if (x < GSZ_RANS_START) {
+            uint32_t word = 0;
+            if (d->end - d->p >= 2) word = (uint32_t)d->p[0] | (uint32_t)d->p[1] << 8, d->p += 2;
+            else d->overrun = 1;
+            x = x << 16 | word;
+        }
+        d->state[i & last] = x;
+        symbol[i] = (uint8_t)(e & (GSZ_RANS_SYMBOLS - 1));
+    }
+}
