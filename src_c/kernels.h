@@ -26,6 +26,9 @@ struct gsz_bitwriter;           /* bits.h */
 struct gsz_symbol_encoder;      /* symbols.h */
 struct gsz_symbol_decoder;
 struct gsz_rans_decoder;        /* rans.h */
+struct gsz_model_row;           /* model.h */
+struct gsz_model_weights;
+struct gsz_row_widths;
 
 typedef struct gsz_kernels {
     unsigned mask;
@@ -77,6 +80,23 @@ typedef struct gsz_kernels {
 
     /* Symbols of a step (see rans.h), each by the table of its context; words that are missing read as zero. */
     void (*rans_decode)(struct gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol);
+
+    /* The gradient model's loops over the lanes of a step; see model_tmpl.h. */
+    unsigned (*model_contexts)(const struct gsz_row_widths *w, const int32_t *sums, size_t n, uint8_t *context, uint8_t *raw);
+    void (*model_means)(const struct gsz_model_row *row, const struct gsz_model_weights *w, unsigned tap, size_t n,
+                        const int32_t *base, int32_t *mean);
+    void (*model_join)(const uint8_t *symbol, const uint32_t *low, const uint8_t *raw, const int32_t *mean, size_t n,
+                       unsigned unit_bits, int aligned, int32_t *y);
+    void (*model_join_narrow)(const uint8_t *symbol, const int32_t *mean, size_t n, unsigned unit_bits, int aligned, int32_t *y);
+    size_t (*model_split)(const int32_t *r, const int32_t *mean, const uint8_t *context, const uint8_t *raw, size_t n,
+                          uint16_t *token, uint32_t *low);
+    void (*model_learn)(struct gsz_model_row *row, unsigned tap, const int32_t *y, const int32_t *base, size_t n);
+    uint64_t (*model_sum)(const int32_t *d, size_t n, int32_t *sums);
+
+    /* Residuals of n elements that lie `stride` apart, in bins from the centre, and the decoded values y in units of `step`;
+     * GSZ_ESCAPE where the bound is not certain, with y the centre.  Returns how many are not certain. */
+    size_t (*model_quantise[GSZ_FLOAT_TYPES])(const void *x, size_t stride, size_t n, const gsz_grid_params *g, unsigned unit_bits,
+                                              int aligned, const int32_t *mean, int32_t *r, int32_t *y);
 
     uint32_t (*crc32c)(uint32_t crc, const uint8_t *p, size_t n);
 } gsz_kernels;

@@ -4,6 +4,7 @@
 #include "bits.h"
 #include "fp.h"
 #include "kernels.h"
+#include "model.h"
 #include "rans.h"
 #include "symbols.h"
 
@@ -15,6 +16,7 @@
 #define W float
 #define MAGIC 0x1.8p23f
 #define MAX_K GSZ_MAX_K_FLOAT
+#define MAX_RESIDUAL (1 << 18)
 #define HUGEST 0x1.fffffep127f
 #define ABS(v) gsz_float_of_bits(gsz_bits_of_float(v) & 0x7fffffffu)
 #define BOUND(eb) gsz_float_not_above(eb)
@@ -186,10 +188,12 @@ static size_t NAME(find32)(const int32_t *v, size_t n, int32_t value, uint32_t *
 }
 
 #include "symbols_tmpl.h"
+#include "model_tmpl.h"
 
 #define FOR_TYPES(f) {PASTE(f, half, SUFFIX), PASTE(f, bfloat, SUFFIX), PASTE(f, float, SUFFIX), PASTE(f, double, SUFFIX)}
 #define KERNEL_TABLE(MASK, CRC) { \
     MASK, FOR_TYPES(quantise), FOR_TYPES(dequantise16), FOR_TYPES(dequantise32), FOR_TYPES(range), \
     FOR_TYPES(sum_squares), FOR_TYPES(sum_errors), NAME(survey), NAME(compact), NAME(name_tokens), \
     NAME(put_low), NAME(join_low), NAME(running_sum), NAME(find16), NAME(find32), NAME(encode_streams), NAME(decode_streams), \
-    NAME(rans_decode), CRC}
+    NAME(rans_decode), NAME(model_contexts), NAME(model_means), NAME(model_join), NAME(model_join_narrow), \
+    NAME(model_split), NAME(model_learn), NAME(model_sum), FOR_TYPES(model_quantise), CRC}

@@ -22,6 +22,9 @@ typedef struct {
     gsz_scratch wide;           /* decoded symbols, where they are more than classes */
     gsz_scratch planes;         /* elements and byte planes of the bit-exact mode */
     gsz_scratch escapes;        /* elements stored exactly */
+    gsz_scratch model;          /* a row under the gradient model */
+    gsz_scratch scales;         /* of rows */
+    gsz_scratch values;         /* of a step */
 } gsz_work;
 
 void gsz_work_init(gsz_work *work, gsz_heap *heap, const gsz_kernels *kernels);

@@ -1,0 +1,50 @@
+#include "model.h"
+
+int32_t gsz_scale_width(unsigned index) {
+    static const uint32_t third[3] = {256, 323, 406};      /* 256 * 2^(k/3) */
+    if (index == 0) return 0;
+    return (int32_t)(third[(index - 1) % 3] << (index - 1) / 3 >> 8);
+}
+
+void gsz_model_widths(const gsz_model_row *row, const gsz_model_weights *w, int32_t scale, gsz_row_widths *out) {
+    memset(out, 0, sizeof *out);
+    out->unit_bits = w->unit_bits;
+    out->base = gsz_wrap_add(gsz_wrap_mul(w->constant, (int32_t)1 << w->unit_bits), gsz_wrap_mul(w->row, scale));
+    if (row->rows == 0) {                                   /* no columns are known: they are all the same */
+        out->base = gsz_wrap_add(out->base, gsz_wrap_mul(w->column, scale));
+        return;
+    }
+    /* mean of the sums, and 1/16 bin a row for columns of which little is known */
+    uint64_t cells = row->matrix ? row->lanes * row->taps : row->lanes, steps = row->matrix ? row->rows : row->rows * row->taps;
+    uint64_t mean = row->total / cells + ((steps << w->unit_bits) >> 4) + 1;
+    while (mean >> out->down >= 256) out->down++;
+    uint32_t ratio = ((uint32_t)scale << 8) / (uint32_t)(mean >> out->down);
+    while (ratio >> out->up >= 65536) out->up++;
+    out->ratio = ratio >> out->up;
+    out->column = w->column;
+}
+
+void gsz_model_default_weights(unsigned unit_bits, gsz_model_weights *w) {
+    memset(w, 0, sizeof *w);
+    w->unit_bits = unit_bits;
+    w->constant = 16;
+    w->column = 60;
+    w->mean[GSZ_FEATURE_earlier_taps] = 40;
+}
+
+size_t gsz_model_stride(const gsz_view *v) { return (v->lanes + 8) / 8 * 8; }
+size_t gsz_model_groups(const gsz_view *v) { return v->matrix ? v->taps : 1; }
+size_t gsz_model_row_size(const gsz_view *v) { return gsz_model_stride(v) * (v->taps + 1 + gsz_model_groups(v)); }
+
+void gsz_model_row_init(const gsz_view *v, int32_t *memory, gsz_model_row *row) {
+    memset(row, 0, sizeof *row);
+    row->lanes = v->lanes;
+    row->stride = gsz_model_stride(v);
+    row->taps = v->taps;
+    row->side = v->side;
+    row->matrix = v->matrix;
+    row->d = memory;
+    row->earlier = row->d + row->taps * row->stride;
+    row->sums = row->earlier + row->stride;
+    memset(memory, 0, gsz_model_row_size(v) * sizeof *memory);
+}

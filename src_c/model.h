@@ -1,0 +1,72 @@
+/* The gradient model: for every element a mean and a width, both linear in integer features, before it is coded
+ * (docs/model.md).  Everything here is integer arithmetic modulo 2^32, the same at both ends.
+ *
+ * Units.  A bin is the width of the quantiser, at most 2 eb; a unit is bin / 2^f, f the tensor's `unit_bits`; widths are in
+ * 1/16 unit; weights in 1/64. */
+#ifndef GSZ_MODEL_H
+#define GSZ_MODEL_H
+
+#include "view.h"
+
+#define GSZ_MAX_UNIT_BITS 12u
+#define GSZ_WIDTH_BITS 4u               /* widths: 1/16 unit */
+#define GSZ_WEIGHT_BITS 6u
+#define GSZ_MAX_D 32767                 /* features see decoded values cut to 16 bits */
+
+/* Contexts: half octaves of the width, from 2^-7 bin on.  Wider residuals have low bits that are noise: these are stored
+ * as they are, and what is above them has the contexts of the last octave, 4 to 8 bins. */
+#define GSZ_WIDTH_CONTEXTS 20u
+#define GSZ_NARROWEST 7u
+#define GSZ_CONTEXT_SCALE GSZ_WIDTH_CONTEXTS    /* row scales */
+#define GSZ_CONTEXTS (GSZ_WIDTH_CONTEXTS + 1)
+#define GSZ_SYMBOL_ZERO 64              /* residual 0; symbol 0 says that the residual stands elsewhere */
+#define GSZ_LARGEST_RESIDUAL 63
+
+/* Families of mean features (features/list.h). */
+#define GSZ_SECOND_LINE GSZ_MAX_TAPS
+enum {
+#define FEATURE(name, matrices, first) GSZ_FEATURE_##name,
+#include "features/list.h"
+#undef FEATURE
+    GSZ_FEATURES
+};
+
+typedef struct gsz_model_weights {
+    unsigned unit_bits;
+    int32_t constant, row, column;              /* width: 1/16 bin, row scale, row scale x column mean / total */
+    int32_t mean[GSZ_FEATURES];
+} gsz_model_weights;
+
+/* What a step may know: this row so far, and column sums of the rows before. */
+typedef struct gsz_model_row {
+    size_t lanes, stride;                       /* a step's array takes `stride` elements; one behind the last lane is 0 */
+    unsigned taps, side;
+    int matrix;
+    int32_t *d;                                 /* taps x stride: decoded less base, cut to 16 bits */
+    int32_t *earlier;                           /* sum over the taps so far */
+    int32_t *sums;                              /* column sums of |d|: one array for kernels, one a tap for matrices */
+    uint64_t total;                             /* of all sums */
+    size_t rows;                                /* summed up */
+} gsz_model_row;
+
+GSZ_INLINE int32_t gsz_wrap_add(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
+GSZ_INLINE int32_t gsz_wrap_mul(int32_t a, int32_t b) { return (int32_t)((uint32_t)a * (uint32_t)b); }
+
+/* Width of a row scale: 2^(index / 3) / 256 of ... 1/16 units; index 0 is a row of zeros. */
+#define GSZ_SCALES 64u
+int32_t gsz_scale_width(unsigned index);
+
+/* One row's widths as loops want them: s = (base + column * cell) >> 6, cell = min(sum >> down, 32767) * ratio >> 8 << up. */
+typedef struct gsz_row_widths { int32_t base, column; uint32_t ratio; unsigned down, up, unit_bits; } gsz_row_widths;
+void gsz_model_widths(const gsz_model_row *row, const gsz_model_weights *w, int32_t scale, gsz_row_widths *out);
+
+/* Weights without a fit. */
+void gsz_model_default_weights(unsigned unit_bits, gsz_model_weights *w);
+
+/* Length of a step's arrays, arrays of column sums, and the int32 that a row state takes with their placement there. */
+size_t gsz_model_stride(const gsz_view *view);
+size_t gsz_model_groups(const gsz_view *view);
+size_t gsz_model_row_size(const gsz_view *view);
+void gsz_model_row_init(const gsz_view *view, int32_t *memory, gsz_model_row *row);
+
+#endif

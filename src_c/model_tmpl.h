@@ -1,0 +1,116 @@
+/* The loops of the gradient model over the lanes of a step.  Included by kernels_impl.h; no branch in a loop. */
+
+#define FEATURE(name, matrices, first)
+#include "features/neighbours.h"
+#include "features/earlier_taps.h"
+#include "features/previous_tap.h"
+#include "features/tap_above.h"
+#undef FEATURE
+
+/* Contexts and raw low bits of n lanes of one array of column sums; returns the most raw bits of a lane. */
+static unsigned NAME(model_contexts)(const gsz_row_widths *w, const int32_t *restrict sums, size_t n,
+                                     uint8_t *restrict context, uint8_t *restrict raw) {
+    const int32_t narrowest = 2 * (int32_t)(w->unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)GSZ_NARROWEST;
+    const int32_t top = (int32_t)GSZ_WIDTH_CONTEXTS - 2;
+    int32_t most = 0;
+    for (size_t j = 0; j < n; j++) {
+        int32_t sum = sums[j] >> w->down;
+        uint32_t cell = ((uint32_t)(sum < 32767 ? sum : 32767) * w->ratio) >> 8 << w->up;
+        int32_t s = gsz_wrap_add(w->base, gsz_wrap_mul(w->column, (int32_t)cell)) >> GSZ_WEIGHT_BITS;
+        s = s < 1 ? 1 : s > 0xffffff ? 0xffffff : s;
+        /* half octaves: exponent and first bit of the mantissa of a float, which holds 24 bits exactly */
+        int32_t half = (int32_t)(gsz_bits_of_float((float)s) >> 22) - 254 - narrowest;
+        half = half < 0 ? 0 : half;
+        int32_t bits = half < top ? 0 : (half - top) >> 1;
+        context[j] = (uint8_t)(half - 2 * bits);
+        raw[j] = (uint8_t)bits;
+        most = bits > most ? bits : most;
+    }
+    return (unsigned)most;
+}
+
+/* Means of a step: base and weighted features. */
+static void NAME(model_means)(const gsz_model_row *row, const gsz_model_weights *w, unsigned tap, size_t n,
+                              const int32_t *restrict base, int32_t *restrict mean) {
+    for (size_t j = 0; j < n; j++) mean[j] = 1 << (GSZ_WEIGHT_BITS - 1);
+#define FEATURE(name, matrices, first) \
+    if (w->mean[GSZ_FEATURE_##name] != 0 && row->matrix == (matrices) && tap >= (first == GSZ_SECOND_LINE ? row->side : first)) \
+        NAME(add_##name)(row, tap, n, w->mean[GSZ_FEATURE_##name], mean);
+#include "features/list.h"
+#undef FEATURE
+    if (base == NULL)
+        for (size_t j = 0; j < n; j++) mean[j] >>= GSZ_WEIGHT_BITS;
+    else
+        for (size_t j = 0; j < n; j++) mean[j] = gsz_wrap_add(base[j], mean[j] >> GSZ_WEIGHT_BITS);
+}
+
+/* Where the middle bin lies: on the mean, or on the multiple of a bin next to it. */
+GSZ_INLINE int32_t NAME(centre)(int32_t mean, unsigned unit_bits, int aligned) {
+    int32_t half = aligned ? (int32_t)1 << unit_bits >> 1 : 0;
+    return aligned ? gsz_wrap_add(mean, half) & -((int32_t)1 << unit_bits) : mean;
+}
+
+/* Decoded values y from symbols and their low bits; a symbol 0 gives the middle of the middle bin. */
+static void NAME(model_join)(const uint8_t *restrict symbol, const uint32_t *restrict low, const uint8_t *restrict raw,
+                             const int32_t *restrict mean, size_t n, unsigned unit_bits, int aligned, int32_t *restrict y) {
+    for (size_t j = 0; j < n; j++) {
+        int32_t q = (int32_t)symbol[j] - GSZ_SYMBOL_ZERO;
+        int32_t r = symbol[j] == 0 ? 0 : (int32_t)((uint32_t)q << raw[j] | low[j]);
+        r = mean[j] < 0 ? -r : r;
+        y[j] = gsz_wrap_add(NAME(centre)(mean[j], unit_bits, aligned), gsz_wrap_mul(r, (int32_t)1 << unit_bits));
+    }
+}
+
+/* The same where no lane has low bits. */
+static void NAME(model_join_narrow)(const uint8_t *restrict symbol, const int32_t *restrict mean, size_t n,
+                                    unsigned unit_bits, int aligned, int32_t *restrict y) {
+    for (size_t j = 0; j < n; j++) {
+        int32_t r = symbol[j] == 0 ? 0 : (int32_t)symbol[j] - GSZ_SYMBOL_ZERO;
+        r = mean[j] < 0 ? -r : r;
+        y[j] = gsz_wrap_add(NAME(centre)(mean[j], unit_bits, aligned), (int32_t)((uint32_t)r << unit_bits));
+    }
+}
+
+/* Tokens of residuals r (not yet folded): the context's, the symbol's and the low bits.  What has no symbol of its own gets
+ * symbol 0; returns how many do. */
+static size_t NAME(model_split)(const int32_t *restrict r, const int32_t *restrict mean, const uint8_t *restrict context,
+                                const uint8_t *restrict raw, size_t n, uint16_t *restrict token, uint32_t *restrict low) {
+    uint32_t others = 0;
+    for (size_t j = 0; j < n; j++) {
+        int32_t folded = mean[j] < 0 ? (int32_t)(0u - (uint32_t)r[j]) : r[j];
+        int32_t q = folded >> raw[j];
+        int ok = (r[j] != GSZ_ESCAPE) & (q >= -GSZ_LARGEST_RESIDUAL) & (q <= GSZ_LARGEST_RESIDUAL);
+        low[j] = (uint32_t)folded & (((uint32_t)1 << raw[j]) - 1);
+        token[j] = (uint16_t)(context[j] * GSZ_RANS_SYMBOLS + (uint32_t)(ok ? q + GSZ_SYMBOL_ZERO : 0));
+        others += (uint32_t)!ok;
+    }
+    return others;
+}
+
+/* What later steps may know of this one. */
+static void NAME(model_learn)(gsz_model_row *row, unsigned tap, const int32_t *restrict y, const int32_t *restrict base, size_t n) {
+    int32_t *restrict d = row->d + tap * row->stride, *restrict earlier = row->earlier;
+    for (size_t j = 0; j < n; j++) {
+        int32_t v = base == NULL ? y[j] : (int32_t)((uint32_t)y[j] - (uint32_t)base[j]);
+        v = v > GSZ_MAX_D ? GSZ_MAX_D : v < -GSZ_MAX_D ? -GSZ_MAX_D : v;
+        d[j] = v;
+        earlier[j] = (tap == 0 ? 0 : earlier[j]) + v;
+    }
+    for (size_t j = n; j < row->stride; j++) d[j] = 0;
+}
+
+/* Adds |d| of n lanes to column sums; returns the sum of what was added. */
+static uint64_t NAME(model_sum)(const int32_t *restrict d, size_t n, int32_t *restrict sums) {
+    uint64_t total = 0;
+    for (size_t from = 0; from < n; from += 4096) {         /* 4,096 x 32,767 fits 32 bits */
+        uint32_t part = 0;
+        size_t to = GSZ_MIN(from + 4096, n);
+        for (size_t j = from; j < to; j++) {
+            int32_t m = d[j] < 0 ? -d[j] : d[j];
+            sums[j] = gsz_wrap_add(sums[j], m);
+            part += (uint32_t)m;
+        }
+        total += part;
+    }
+    return total;
+}

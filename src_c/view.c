@@ -1,0 +1,64 @@
+#include "view.h"
+
+/* rows x columns, `columns` apart by column_stride: pairs of columns are two taps. */
+static void set_matrix(gsz_view *v, uint64_t rows, uint64_t columns, uint64_t row_stride, uint64_t column_stride) {
+    v->matrix = 1;
+    v->rows = (size_t)rows;
+    v->row_length = (size_t)columns;
+    v->taps = columns > 1 ? 2 : 1;
+    v->side = 0;
+    v->lanes = (size_t)((columns + v->taps - 1) / v->taps);
+    v->row_stride = (size_t)row_stride;
+    v->lane_stride = (size_t)(v->taps * column_stride);
+    v->tap_stride = (size_t)column_stride;
+}
+
+/* Elements in a line have no rows: lines of a fixed length are as good as any. */
+static void set_folded(gsz_view *v) {
+    uint64_t columns = GSZ_MIN(v->elements, (uint64_t)GSZ_FOLD);
+    set_matrix(v, (v->elements + columns - 1) / columns, columns, columns, 1);
+}
+
+/* Few columns make short steps, so the longer side becomes the columns. */
+static void set_oriented(gsz_view *v, uint64_t rows, uint64_t columns) {
+    int transposed = columns < 16 && rows > columns;
+    if (rows == 1 || columns == 1 || GSZ_MAX(rows, columns) > GSZ_MAX_ROW) set_folded(v);
+    else if (transposed) set_matrix(v, columns, rows, 1, columns);
+    else set_matrix(v, rows, columns, columns, 1);
+}
+
+static unsigned side_of(unsigned taps) {
+    unsigned side = 1;
+    while ((side + 1) * (side + 1) <= taps) side++;
+    return side * side == taps ? side : taps;
+}
+
+static void set_kernels(gsz_view *v, uint64_t rows, uint64_t columns, uint64_t taps, int transposed) {
+    v->matrix = 0;
+    v->taps = (unsigned)taps;
+    v->side = side_of(v->taps);
+    v->rows = (size_t)(transposed ? columns : rows);
+    v->lanes = (size_t)(transposed ? rows : columns);
+    v->row_length = v->lanes * v->taps;
+    v->row_stride = (size_t)(transposed ? taps : columns * taps);
+    v->lane_stride = (size_t)(transposed ? columns * taps : taps);
+    v->tap_stride = 1;
+}
+
+void gsz_view_of(const uint64_t *shape, unsigned ndim, gsz_view *v) {
+    uint64_t rows = ndim > 0 ? shape[0] : 1, columns = ndim > 1 ? shape[1] : 1, taps = 1;
+    v->elements = rows * columns;
+    for (unsigned i = 2; i < ndim; i++) taps *= shape[i];
+    v->elements *= taps;
+    if (taps == 1) {
+        set_oriented(v, rows, columns);
+        return;
+    }
+    if (taps > GSZ_MAX_TAPS) {                          /* no kernels: the last dimension is the columns */
+        set_oriented(v, v->elements / shape[ndim - 1], shape[ndim - 1]);
+        return;
+    }
+    int transposed = columns < 16 && rows > columns;    /* with one column (depthwise): one row of all kernels */
+    if ((transposed ? rows : columns) * taps > GSZ_MAX_ROW) set_folded(v);
+    else set_kernels(v, rows, columns, taps, transposed);
+}

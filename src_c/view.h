@@ -1,0 +1,34 @@
+/* How the gradient model sees a tensor: rows x columns x taps (docs/model.md, "View").
+ *
+ * A row is coded in `taps` steps, each a vector of `lanes` elements.  Kernels: a step is one tap of all columns.  Matrices:
+ * the even columns, then the odd ones, so that a step knows both neighbours.  Other shapes become one of these two. */
+#ifndef GSZ_VIEW_H
+#define GSZ_VIEW_H
+
+#include "common.h"
+
+#define GSZ_FOLD ((size_t)512)                  /* row length of what has no rows of its own */
+#define GSZ_MAX_ROW ((uint64_t)1 << 16)         /* longer rows are folded */
+#define GSZ_MAX_TAPS 128u
+
+typedef struct {
+    uint64_t elements;
+    size_t rows, row_length;                    /* only the last row may be shorter, and only in a matrix */
+    size_t lanes;                               /* of the longest step */
+    unsigned taps, side;                        /* side: taps a line of the kernel, 0 for matrices */
+    int matrix;
+    size_t row_stride, lane_stride, tap_stride; /* in elements, C order */
+} gsz_view;
+
+void gsz_view_of(const uint64_t *shape, unsigned ndim, gsz_view *view);
+
+/* Elements of a row, and of one of its steps. */
+GSZ_INLINE size_t gsz_view_row(const gsz_view *v, size_t row) {
+    uint64_t left = v->elements - (uint64_t)row * v->row_length;
+    return left < v->row_length ? (size_t)left : v->row_length;
+}
+GSZ_INLINE size_t gsz_view_step(const gsz_view *v, size_t row_length, unsigned tap) {
+    return (row_length + v->taps - 1 - tap) / v->taps;
+}
+
+#endif
