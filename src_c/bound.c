@@ -66,14 +66,6 @@ static double safe_scale(const gsz_range *r) {
     return gsz_double_of_bits((uint64_t)(1023 - exponent) << 52);
 }
 
-/* Square root by Newton's iteration from above in plain arithmetic: the same bits everywhere without libm.
- * 0 < v < 2^100 or so; the result is within an ulp. */
-static double square_root(double v) {
-    double r = gsz_double_of_bits((gsz_bits_of_double(v) >> 1) + ((uint64_t)511 << 52) + ((uint64_t)1 << 51));
-    for (int i = 0; i < 6; i++) r = 0.5 * (r + v / r);
-    return r;
-}
-
 /* 10^-(db/10), by squaring and the series of e^y for |y| < ln 2 / 2: plain arithmetic again. */
 static double power_of_decibels(double db) {
     double y = -db * 0.23025850929940457;                   /* ln(10) / 10 */
@@ -152,7 +144,7 @@ static double measured_bound(measurement *m, const gsz_range *r) {
     double largest = GSZ_MAX(gsz_abs_double(r->min), gsz_abs_double(r->max));
     if (!(m->target > 0) || !(largest > 0)) return 0;
     /* error uniform in [-eb, eb] has a mean square of eb^2 / 3 */
-    double guess = square_root(3 * m->target / (double)r->finite) / m->scale;
+    double guess = gsz_square_root(3 * m->target / (double)r->finite) / m->scale;
     int64_t least = (int64_t)-1000 * 4096, most = candidate_not_above(GSZ_MAX(largest, 0x1p-1000));
     int64_t from = guess > candidate(least) ? candidate_not_above(GSZ_MIN(guess, largest)) : least;
     int64_t best = search(m, from, least, most);
@@ -172,7 +164,7 @@ int gsz_resolve_bound(const gsz_kernels *kernels, int dtype, const void *x, size
         if (mode == GSZ_REL) {
             *eb = product_not_above(bound, width);
         } else if (mode == GSZ_RMS) {
-            *eb = product_not_above(bound, square_root(squares / (double)r.finite) / m.scale);
+            *eb = product_not_above(bound, gsz_square_root(squares / (double)r.finite) / m.scale);
         } else if (mode == GSZ_L2) {
             m.target = bound >= 0x1p60 ? HUGEST : bound * bound * squares * (1 - 0x1p-30);
             *eb = measured_bound(&m, &r);

@@ -51,6 +51,14 @@ GSZ_INLINE float gsz_float_not_above(double d) {
 /* Nearest integer, ties to even, of |v| < 2^51: adding 1.5 * 2^52 leaves no fraction bits. */
 GSZ_INLINE double gsz_round_double(double v) { return (v + 0x1.8p52) - 0x1.8p52; }
 
+/* Square root by Newton's iteration in plain arithmetic: the same bits everywhere without libm.
+ * v is a normal number; the result is within an ulp or so. */
+static inline double gsz_square_root(double v) {
+    double r = gsz_double_of_bits((gsz_bits_of_double(v) >> 1) + ((uint64_t)511 << 52) + ((uint64_t)1 << 51));
+    for (int i = 0; i < 6; i++) r = 0.5 * (r + v / r);
+    return r;
+}
+
 GSZ_INLINE double gsz_abs_double(double v) { return gsz_double_of_bits(gsz_bits_of_double(v) & INT64_MAX); }
 GSZ_INLINE int gsz_is_finite(double v) { return (gsz_bits_of_double(v) & 0x7ff0000000000000u) != 0x7ff0000000000000u; }
 

@@ -151,21 +151,22 @@ static unsigned scale_of(const gsz_modelled *t, const void *x, size_t row, size_
     return index;
 }
 
+void gsz_model_scales(const gsz_modelled *t, const void *x, uint8_t *scales) {
+    for (size_t i = 0; i < t->view.rows; i++) scales[i] = (uint8_t)scale_of(t, x, i, gsz_view_row(&t->view, i));
+}
+
 /* Scales of rows as one step: the difference to the live row before, or 127 for a row of zeros. */
 #define DEAD_ROW 127u
-static int put_scales(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, const void *x, size_t from, size_t to) {
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->scales, to - from));
-    uint8_t *scales = (uint8_t *)work->scales.data;
-    uint16_t *tokens = add_step(s, to - from);
+static int put_scales(gsz_segment_encoder *s, const uint8_t *scales, size_t n) {
+    uint16_t *tokens = add_step(s, n);
     GSZ_CHECK(tokens != NULL, GSZ_E_MEMORY);
     unsigned before = 1;
-    for (size_t i = from; i < to; i++) {
-        unsigned scale = scales[i - from] = (uint8_t)scale_of(t, x, i, gsz_view_row(&t->view, i));
-        unsigned symbol = scale == 0 ? DEAD_ROW : GSZ_SYMBOL_ZERO + scale - before;
-        tokens[i - from] = (uint16_t)(GSZ_CONTEXT_SCALE * GSZ_RANS_SYMBOLS + symbol);
-        before = scale == 0 ? before : scale;
+    for (size_t i = 0; i < n; i++) {
+        unsigned symbol = scales[i] == 0 ? DEAD_ROW : GSZ_SYMBOL_ZERO + scales[i] - before;
+        tokens[i] = (uint16_t)(GSZ_CONTEXT_SCALE * GSZ_RANS_SYMBOLS + symbol);
+        before = scales[i] == 0 ? before : scales[i];
     }
-    count_tokens(s, tokens, to - from);
+    count_tokens(s, tokens, n);
     return GSZ_OK;
 }
 
@@ -238,16 +239,16 @@ static int put_step(const gsz_kernels *kernels, gsz_segment_encoder *s, const gs
     return GSZ_OK;
 }
 
-int gsz_segment_put_rows(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, const void *x, size_t from, size_t to) {
+int gsz_segment_put_rows(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, const void *x,
+                         const uint8_t *scales, size_t from, size_t to) {
     const gsz_view *v = &t->view;
     row_work w;
-    GSZ_TRY(put_scales(work, s, t, x, from, to));
+    GSZ_TRY(put_scales(s, scales + from, to - from));
     GSZ_TRY(start_rows(work, v, &w));
-    const uint8_t *scales = (const uint8_t *)work->scales.data;
     for (size_t i = from; i < to; i++) {
         size_t length = gsz_view_row(v, i);
-        if (scales[i - from] == 0) continue;
-        begin_row(work->kernels, &w, t, scales[i - from], length);
+        if (scales[i] == 0) continue;
+        begin_row(work->kernels, &w, t, scales[i], length);
         for (unsigned tap = 0; tap < v->taps; tap++) {
             const uint8_t *first = (const uint8_t *)x + (i * v->row_stride + tap * v->tap_stride) * itemsize_of(t->dtype);
             GSZ_TRY(put_step(work->kernels, s, t, &w, first, tap, gsz_view_step(v, length, tap)));

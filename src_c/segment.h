@@ -33,8 +33,12 @@ typedef struct {
 int gsz_segment_start(gsz_work *work, gsz_segment_encoder *s);
 void gsz_segment_release(gsz_segment_encoder *s);
 
+/* Indices of the scales of all rows. */
+void gsz_model_scales(const gsz_modelled *t, const void *x, uint8_t *scales);
+
 /* Twins: rows [from, to) of a tensor whose elements begin at x. */
-int gsz_segment_put_rows(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, const void *x, size_t from, size_t to);
+int gsz_segment_put_rows(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, const void *x, const uint8_t *scales,
+                         size_t from, size_t to);
 
 /* The bytes of a segment: states, words and bits. */
 int gsz_segment_write(gsz_work *work, gsz_segment_encoder *s, const gsz_rans_code *codes, gsz_writer *out);

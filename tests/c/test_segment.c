@@ -1,6 +1,7 @@
 /* The gradient model: what is decoded is within the bound, for every kernel table the same bytes and values; cuts are errors. */
 #include "bound.h"
 #include "check.h"
+#include "fit.h"
 #include "fp.h"
 #include "samples.h"
 #include "segment.h"
@@ -24,19 +25,23 @@ static void tables(uint32_t (*counts)[GSZ_RANS_SYMBOLS], gsz_rans_code (*codes)[
     }
 }
 
-static int encode(const gsz_modelled *t, const void *x, unsigned mask, gsz_writer *out, uint32_t (*slots)[GSZ_RANS_SLOTS]) {
+/* Half of the tensors have fitted weights. */
+static void encode(gsz_modelled *t, const void *x, int fit, unsigned mask, gsz_writer *out, uint32_t (*slots)[GSZ_RANS_SLOTS]) {
     static gsz_rans_code codes[GSZ_CONTEXTS][GSZ_RANS_SYMBOLS];
     gsz_work work;
     gsz_segment_encoder s;
     gsz_work_init(&work, &heap, gsz_kernels_for(gsz_cpu_features() & mask));
     gsz_writer_init(out, &heap);
     CHECK_EQ(gsz_segment_start(&work, &s), GSZ_OK);
-    CHECK_EQ(gsz_segment_put_rows(&work, &s, t, x, 0, t->view.rows), GSZ_OK);
+    uint8_t *scales = (uint8_t *)malloc(t->view.rows);
+    gsz_model_scales(t, x, scales);
+    if (fit) CHECK_EQ(gsz_model_fit(&work, t, x, scales), GSZ_OK);
+    CHECK_EQ(gsz_segment_put_rows(&work, &s, t, x, scales, 0, t->view.rows), GSZ_OK);
+    free(scales);
     tables(s.counts, codes, slots);
     CHECK_EQ(gsz_segment_write(&work, &s, codes[0], out), GSZ_OK);
     gsz_segment_release(&s);
     gsz_work_release(&work);
-    return GSZ_OK;
 }
 
 static int decode(const gsz_modelled *t, const uint8_t *data, size_t size, unsigned mask, uint32_t (*slots)[GSZ_RANS_SLOTS], void *y) {
@@ -78,11 +83,12 @@ static void one(int dtype, size_t shape, sample_kind kind, uint64_t seed) {
     t.weights.mean[GSZ_FEATURE_tap_above] = -9;
     t.eb = seed & 64 ? 0.003 : 0.2;
     t.unit = gsz_model_unit(dtype, t.eb, t.weights.unit_bits);
-    encode(&t, x, 0, &first, slots);
+    int fit = (int)(seed >> 7 & 1);
+    encode(&t, x, fit, 0, &first, slots);
     CHECK_EQ(decode(&t, first.data, first.size, 0, slots, y), GSZ_OK);
     check_values(&t, x, y, n);
     for (size_t m = 0; m < sizeof masks / sizeof masks[0]; m++) {
-        encode(&t, x, masks[m], &other, other_slots);
+        encode(&t, x, fit, masks[m], &other, other_slots);
         CHECK(other.size == first.size && memcmp(other.data, first.data, first.size) == 0);
         gsz_writer_release(&other);
         memset(z, 0x5a, size);

@@ -1,0 +1,203 @@
+#include "fit.h"
+
+#include "fp.h"
+
+#define SAMPLE 16384u           /* elements, about */
+#define BLOCK 16u               /* lanes sampled together */
+#define WIDTHS 3u               /* constant, row, row x column */
+#define MOST (WIDTHS > GSZ_FEATURES ? WIDTHS : GSZ_FEATURES)
+
+typedef struct {
+    float target;               /* x in units */
+    int32_t width[WIDTHS], mean[GSZ_FEATURES];
+} observation;
+
+/* ---- weighted least squares: sum ((f . w - target) / size)^2 */
+typedef struct { unsigned n; double square[MOST][MOST], right[MOST], total; } normal;
+
+static void add_equation(normal *e, const double *f, double target, double inverse) {
+    for (unsigned i = 0; i < e->n; i++) {
+        double fi = f[i] * inverse;
+        for (unsigned j = 0; j <= i; j++) e->square[i][j] += fi * (f[j] * inverse);
+        e->right[i] += fi * (target * inverse);
+    }
+    e->total += (target * inverse) * (target * inverse);
+}
+
+/* Cholesky with a small ridge; what does not matter gets the weight 0. */
+static void solve(normal *e, double *w) {
+    double l[MOST][MOST], y[MOST];
+    for (unsigned i = 0; i < e->n; i++) {
+        double ridge = e->square[i][i] * 1e-5;
+        for (unsigned j = 0; j <= i; j++) {
+            double s = e->square[i][j] + (i == j ? ridge : 0);
+            for (unsigned k = 0; k < j; k++) s -= l[i][k] * l[j][k];
+            if (i == j) l[i][i] = s > 1e-300 && s > ridge * 1e-3 ? gsz_square_root(s) : 0;
+            else l[i][j] = l[j][j] > 0 ? s / l[j][j] : 0;
+        }
+        double s = e->right[i];
+        for (unsigned k = 0; k < i; k++) s -= l[i][k] * y[k];
+        y[i] = l[i][i] > 0 ? s / l[i][i] : 0;
+    }
+    for (unsigned i = e->n; i-- > 0;) {
+        double s = y[i];
+        for (unsigned k = i + 1; k < e->n; k++) s -= l[k][i] * w[k];
+        w[i] = l[i][i] > 0 ? s / l[i][i] : 0;
+    }
+}
+
+static double dot(const int32_t *f, const double *w, unsigned n) {
+    double s = 0;
+    for (unsigned i = 0; i < n; i++) s += (double)f[i] * w[i];
+    return s;
+}
+
+static int32_t rounded_weight(double w) {
+    double r = gsz_round_double(GSZ_MAX(-32767.0, GSZ_MIN(32767.0, w * (double)(1 << GSZ_WEIGHT_BITS))));
+    return (int32_t)r;
+}
+
+/* ---- sampling: rows and blocks of lanes, spread; features from values rounded to whole bins (open loop) */
+
+typedef struct {
+    const gsz_modelled *t;
+    const void *x;
+    gsz_view view;              /* of the sample */
+    gsz_model_row row;
+    size_t row_step, block_step;
+    observation *seen;
+    size_t count;
+} sampler;
+
+static void choose_sample(sampler *s) {
+    const gsz_view *v = &s->t->view;
+    size_t lanes = GSZ_MIN(v->lanes, (size_t)SAMPLE), rows;
+    s->view = *v;
+    if (lanes > 4 * BLOCK) lanes = GSZ_MAX((size_t)4 * BLOCK, SAMPLE / (GSZ_MIN(v->rows, (size_t)256) * v->taps));
+    s->view.lanes = lanes = GSZ_MIN(lanes, v->lanes);
+    if (lanes > BLOCK) s->view.lanes = lanes = lanes / BLOCK * BLOCK;
+    rows = GSZ_MAX(SAMPLE / (lanes * v->taps), (size_t)1);
+    s->row_step = GSZ_MAX(v->rows / rows, (size_t)1);
+    s->block_step = lanes > BLOCK ? (v->lanes - BLOCK) / GSZ_MAX(lanes / BLOCK - 1, (size_t)1) : 0;
+}
+
+static size_t lane_of(const sampler *s, size_t j) { return j / BLOCK * s->block_step + j % BLOCK; }
+
+static void sample_step(const gsz_kernels *kernels, sampler *s, size_t row, unsigned tap, const int32_t *cells, int32_t scale,
+                        int32_t *mean, int32_t *y) {
+    const gsz_view *v = &s->t->view;
+    const unsigned f = s->t->weights.unit_bits;
+    const double inverse = 1 / s->t->unit;
+    const size_t n = s->view.lanes, real = gsz_view_step(v, gsz_view_row(v, row), tap);
+    gsz_model_weights one;
+    observation *seen = s->seen + s->count;
+    for (size_t j = 0; j < n; j++) {
+        size_t lane = lane_of(s, j);
+        double u = lane < real ? gsz_value_at(s->t->dtype, s->x, row * v->row_stride + tap * v->tap_stride + lane * v->lane_stride) * inverse : 0;
+        u = gsz_abs_double(u) < 0x1p22 ? u : 0;             /* not finite, or an outlier beyond all features */
+        seen[j].target = (float)u;
+        seen[j].width[0] = (int32_t)1 << f;
+        seen[j].width[1] = scale;
+        seen[j].width[2] = cells[j];
+        y[j] = (int32_t)gsz_round_double(u / (double)((int32_t)1 << f)) * ((int32_t)1 << f);
+    }
+    for (unsigned k = 0; k < GSZ_FEATURES; k++) {
+        memset(&one, 0, sizeof one);
+        one.mean[k] = 1 << GSZ_WEIGHT_BITS;                 /* the feature itself */
+        kernels->model_means(&s->row, &one, tap, n, NULL, mean);
+        for (size_t j = 0; j < n; j++) seen[j].mean[k] = mean[j];
+    }
+    kernels->model_learn(&s->row, tap, y, NULL, n);
+    s->count += n;
+}
+
+/* Cells of a row's column sums, as model_contexts computes them. */
+static void cells_of(const gsz_row_widths *w, const int32_t *sums, size_t n, int32_t scale, int known, int32_t *cells) {
+    for (size_t j = 0; j < n; j++) {
+        uint32_t sum = (uint32_t)GSZ_MIN(sums[j] >> w->down, 32767);
+        cells[j] = known ? (int32_t)(sum * w->ratio >> 8 << w->up) : scale;
+    }
+}
+
+static int take_sample(gsz_work *work, sampler *s, const uint8_t *scales) {
+    const size_t stride = gsz_model_stride(&s->view), groups = gsz_model_groups(&s->view), n = s->view.lanes;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->model, (gsz_model_row_size(&s->view) + 3 * stride) * sizeof(int32_t)));
+    int32_t *memory = (int32_t *)work->model.data, *cells = memory + gsz_model_row_size(&s->view), *mean = cells + stride, *y = mean + stride;
+    gsz_model_row_init(&s->view, memory, &s->row);
+    size_t rows = (s->t->view.rows + s->row_step - 1) / s->row_step;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, rows * n * s->view.taps * sizeof(observation)));
+    s->seen = (observation *)work->bytes.data;
+    for (size_t i = 0; i < s->t->view.rows; i += s->row_step) {
+        gsz_row_widths w;
+        if (scales[i] == 0) continue;
+        int32_t scale = gsz_scale_width(scales[i]);
+        gsz_model_widths(&s->row, &s->t->weights, scale, &w);
+        for (unsigned tap = 0; tap < s->view.taps; tap++) {
+            size_t group = groups > 1 ? tap * stride : 0;
+            cells_of(&w, s->row.sums + group, n, scale, s->row.rows > 0, cells);
+            sample_step(work->kernels, s, i, tap, cells, scale, mean, y);
+        }
+        for (unsigned tap = 0; tap < s->view.taps; tap++)
+            s->row.total += work->kernels->model_sum(s->row.d + tap * stride, n, s->row.sums + (groups > 1 ? tap * stride : 0));
+        s->row.rows++;
+    }
+    return GSZ_OK;
+}
+
+/* ---- the fit */
+
+/* Widths of |target - mean|; relative to the widths of `before` (the third feature, where there are none yet). */
+static void fit_widths(const sampler *s, const double *before, const double *v, double floor, double *w) {
+    const double bin = (double)((int32_t)1 << s->t->weights.unit_bits), scale = (double)(1 << GSZ_WIDTH_BITS);
+    normal e;
+    memset(&e, 0, sizeof e);
+    e.n = WIDTHS;
+    for (size_t i = 0; i < s->count; i++) {
+        const observation *o = &s->seen[i];
+        double f[WIDTHS] = {(double)o->width[0], (double)o->width[1], (double)o->width[2]};
+        double left = gsz_abs_double((double)o->target - dot(o->mean, v, GSZ_FEATURES));
+        left = 0.7 * gsz_round_double(left / bin) * bin + 0.3 * left;       /* what will be coded is in whole bins */
+        double size = before != NULL ? dot(o->width, before, WIDTHS) : f[2];
+        add_equation(&e, f, left * scale, 1 / GSZ_MAX(size, floor));
+    }
+    solve(&e, w);
+}
+
+static void fit_means(const sampler *s, const double *w, double floor, double *v) {
+    normal e;
+    double better = 0;
+    memset(&e, 0, sizeof e);
+    e.n = GSZ_FEATURES;
+    for (size_t i = 0; i < s->count; i++) {
+        const observation *o = &s->seen[i];
+        double f[GSZ_FEATURES];
+        for (unsigned k = 0; k < GSZ_FEATURES; k++) f[k] = (double)o->mean[k];
+        add_equation(&e, f, (double)o->target, 1 / GSZ_MAX(dot(o->width, w, WIDTHS), floor));
+    }
+    solve(&e, v);
+    for (unsigned k = 0; k < GSZ_FEATURES; k++) better += v[k] * e.right[k];
+    if (!(better > 0.002 * e.total)) memset(v, 0, GSZ_FEATURES * sizeof *v);
+}
+
+int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x, const uint8_t *scales) {
+    sampler s;
+    double first[WIDTHS], w[WIDTHS], v[GSZ_FEATURES] = {0}, sum = 0;
+    memset(&s, 0, sizeof s);
+    s.t = t;
+    s.x = x;
+    gsz_model_default_weights(t->weights.unit_bits, &t->weights);
+    if (t->view.elements < 1024) return GSZ_OK;
+    choose_sample(&s);
+    GSZ_TRY(take_sample(work, &s, scales));
+    if (s.count < 256) return GSZ_OK;
+    for (size_t i = 0; i < s.count; i++) sum += gsz_abs_double((double)s.seen[i].target);
+    double floor = 0.2 * sum / (double)s.count * (double)(1 << GSZ_WIDTH_BITS) + 1;
+    fit_widths(&s, NULL, v, floor, first);
+    fit_means(&s, first, floor, v);
+    fit_widths(&s, first, v, floor, w);
+    t->weights.constant = rounded_weight(w[0]);
+    t->weights.row = rounded_weight(w[1]);
+    t->weights.column = rounded_weight(w[2]);
+    for (unsigned k = 0; k < GSZ_FEATURES; k++) t->weights.mean[k] = rounded_weight(v[k]);
+    return GSZ_OK;
+}
