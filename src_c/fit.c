@@ -2,7 +2,8 @@
 
 #include "fp.h"
 
-#define SAMPLE 16384u           /* elements, about */
+#define LEAST_SAMPLE 2048u      /* elements, about; large tensors have a sixteenth, up to */
+#define MOST_SAMPLE 16384u      /* sparse ones need that many */
 #define BLOCK 16u               /* lanes sampled together */
 #define WIDTHS 3u               /* constant, row, row x column */
 #define MOST (WIDTHS > GSZ_FEATURES ? WIDTHS : GSZ_FEATURES)
@@ -71,12 +72,13 @@ typedef struct {
 
 static void choose_sample(sampler *s) {
     const gsz_view *v = &s->t->view;
-    size_t lanes = GSZ_MIN(v->lanes, (size_t)SAMPLE), rows;
+    size_t sample = (size_t)GSZ_MAX(LEAST_SAMPLE, GSZ_MIN(MOST_SAMPLE, v->elements / 16));
+    size_t lanes = sample / (GSZ_MIN(v->rows, (size_t)64) * v->taps);       /* rather many rows than many lanes */
     s->view = *v;
-    if (lanes > 4 * BLOCK) lanes = GSZ_MAX((size_t)4 * BLOCK, SAMPLE / (GSZ_MIN(v->rows, (size_t)256) * v->taps));
-    s->view.lanes = lanes = GSZ_MIN(lanes, v->lanes);
-    if (lanes > BLOCK) s->view.lanes = lanes = lanes / BLOCK * BLOCK;
-    rows = GSZ_MAX(SAMPLE / (lanes * v->taps), (size_t)1);
+    lanes = GSZ_MIN(GSZ_MAX(lanes, (size_t)2 * BLOCK), v->lanes);
+    if (lanes > BLOCK) lanes = lanes / BLOCK * BLOCK;
+    s->view.lanes = lanes;
+    size_t rows = GSZ_MAX(sample / (lanes * v->taps), (size_t)1);
     s->row_step = GSZ_MAX(v->rows / rows, (size_t)1);
     s->block_step = lanes > BLOCK ? (v->lanes - BLOCK) / GSZ_MAX(lanes / BLOCK - 1, (size_t)1) : 0;
 }

@@ -98,6 +98,10 @@ typedef struct gsz_kernels {
     size_t (*model_quantise[GSZ_FLOAT_TYPES])(const void *x, size_t stride, size_t n, const gsz_grid_params *g, unsigned unit_bits,
                                               int aligned, const int32_t *mean, int32_t *r, int32_t *y);
 
+    /* Sum of |x| over the finite ones of n values that lie `stride` apart; adds how many are finite, and how many are
+     * above eb or no numbers. */
+    double (*sum_sizes[GSZ_FLOAT_TYPES])(const void *x, size_t stride, size_t n, double eb, size_t *finite, size_t *above);
+
     uint32_t (*crc32c)(uint32_t crc, const uint8_t *p, size_t n);
 } gsz_kernels;
 

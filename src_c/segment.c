@@ -131,28 +131,25 @@ static void count_tokens(gsz_segment_encoder *s, const uint16_t *tokens, size_t 
 }
 
 /* Index of a row's scale: mean |x| in thirds of an octave; 0 where all of the row may come back as 0. */
-static unsigned scale_of(const gsz_modelled *t, const void *x, size_t row, size_t length) {
+static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, const void *x, size_t length) {
     const gsz_view *v = &t->view;
-    double sum = 0, largest = 0;
-    size_t finite = 0;
-    int dead = 1;
-    for (size_t j = 0; j < length; j++) {
-        double a = gsz_abs_double(gsz_value_at(t->dtype, x, row * v->row_stride + j / v->taps * v->lane_stride + j % v->taps * v->tap_stride));
-        dead &= a <= t->eb;
-        if (!gsz_is_finite(a)) continue;
-        finite++;
-        sum += a / t->unit;
-        largest = GSZ_MAX(largest, a);
-    }
-    if (dead) return 0;
-    double mean = finite > 0 ? sum / (double)finite * (double)(1 << GSZ_WIDTH_BITS) : 0;
+    const int whole = v->tap_stride == 1 && v->lane_stride == v->taps;      /* the row is one piece of memory */
+    size_t finite = 0, above = 0;
+    double sum = 0;
+    for (unsigned tap = 0; tap < (whole ? 1 : v->taps); tap++)
+        sum += kernels->sum_sizes[t->dtype]((const uint8_t *)x + tap * v->tap_stride * itemsize_of(t->dtype), whole ? 1 : v->lane_stride,
+                                            whole ? length : gsz_view_step(v, length, tap), t->eb, &finite, &above);
+    if (above == 0) return 0;
+    double mean = finite > 0 ? sum / (double)finite / t->unit * (double)(1 << GSZ_WIDTH_BITS) : 0;
     unsigned index = 1;
     while (index + 1 < GSZ_SCALES && mean * mean > (double)gsz_scale_width(index) * (double)gsz_scale_width(index + 1)) index++;
     return index;
 }
 
-void gsz_model_scales(const gsz_modelled *t, const void *x, uint8_t *scales) {
-    for (size_t i = 0; i < t->view.rows; i++) scales[i] = (uint8_t)scale_of(t, x, i, gsz_view_row(&t->view, i));
+void gsz_model_scales(const gsz_kernels *kernels, const gsz_modelled *t, const void *x, uint8_t *scales) {
+    for (size_t i = 0; i < t->view.rows; i++)
+        scales[i] = (uint8_t)scale_of(kernels, t, (const uint8_t *)x + i * t->view.row_stride * itemsize_of(t->dtype),
+                                      gsz_view_row(&t->view, i));
 }
 
 /* Scales of rows as one step: the difference to the live row before, or 127 for a row of zeros. */

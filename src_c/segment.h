@@ -34,7 +34,7 @@ int gsz_segment_start(gsz_work *work, gsz_segment_encoder *s);
 void gsz_segment_release(gsz_segment_encoder *s);
 
 /* Indices of the scales of all rows. */
-void gsz_model_scales(const gsz_modelled *t, const void *x, uint8_t *scales);
+void gsz_model_scales(const gsz_kernels *kernels, const gsz_modelled *t, const void *x, uint8_t *scales);
 
 /* Twins: rows [from, to) of a tensor whose elements begin at x. */
 int gsz_segment_put_rows(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, const void *x, const uint8_t *scales,

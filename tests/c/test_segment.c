@@ -34,7 +34,7 @@ static void encode(gsz_modelled *t, const void *x, int fit, unsigned mask, gsz_w
     gsz_writer_init(out, &heap);
     CHECK_EQ(gsz_segment_start(&work, &s), GSZ_OK);
     uint8_t *scales = (uint8_t *)malloc(t->view.rows);
-    gsz_model_scales(t, x, scales);
+    gsz_model_scales(work.kernels, t, x, scales);
     if (fit) CHECK_EQ(gsz_model_fit(&work, t, x, scales), GSZ_OK);
     CHECK_EQ(gsz_segment_put_rows(&work, &s, t, x, scales, 0, t->view.rows), GSZ_OK);
     free(scales);
