@@ -1,0 +1,174 @@
+#include "coding_tables.h"
+
+enum { KIND_NONE = 0, KIND_GEOMETRIC = 1, KIND_LISTED = 2 };
+#define ZERO (GSZ_RANS_SYMBOLS / 2)             /* the symbol that all others are arranged around; 0 stands for "elsewhere" */
+
+/* ---- two-sided geometric: how often not zero, and the ratio of neighbours */
+#define LEVELS 66u
+#define RATIOS 64u
+#define PARAMETER_BITS 13u                      /* 7 and 6 */
+
+/* Slots that are not the zero's: about 2^(level / 6). */
+static uint32_t slots_of_level(unsigned level) {
+    static const uint32_t sixth[6] = {64, 72, 81, 91, 102, 114};
+    return GSZ_MAX(sixth[level % 6] << level / 6 >> 6, 1u);
+}
+
+static uint32_t ratio_of(unsigned index) { return 4 * index + 2; }      /* in 1/256 */
+
+/* Frequencies: half of the slots a side, each next symbol `ratio` times the one before as long as that is 1 or more; one slot
+ * for symbol 0 where there are three or more; the zero has what is left. */
+static void geometric(unsigned level, unsigned index, gsz_frequencies *f) {
+    uint32_t slots = slots_of_level(level), ratio = ratio_of(index), used = 0;
+    memset(f, 0, sizeof *f);
+    if (slots >= 3) f->of[0] = 1, used = 1;
+    uint32_t side = (slots - used) / 2, left = side, share = side * (256 - ratio);      /* share: in 1/256 slots */
+    for (unsigned k = 1; k < ZERO && left > 0; k++) {
+        uint32_t now = GSZ_MIN(GSZ_MAX((share + 128) >> 8, 1u), left);
+        f->of[ZERO + k] = f->of[ZERO - k] = (uint16_t)now;
+        left -= now;
+        share = share * ratio >> 8;
+    }
+    for (unsigned s = 0; s < GSZ_RANS_SYMBOLS; s++) used += s > 0 && s != ZERO ? f->of[s] : 0;
+    f->of[ZERO] = (uint16_t)(GSZ_RANS_SLOTS - used);
+}
+
+typedef struct { unsigned level, ratio; uint64_t cost; } choice;
+
+/* The cheapest parameters near the counts' own; cost UINT64_MAX where a symbol that occurs would have no slot. */
+static choice choose_geometric(const uint32_t counts[GSZ_RANS_SYMBOLS]) {
+    uint64_t total = 0, others = 0, magnitude = 0;
+    choice best = {0, 0, UINT64_MAX};
+    for (unsigned s = 0; s < GSZ_RANS_SYMBOLS; s++) {
+        total += counts[s];
+        if (s == ZERO) continue;
+        others += counts[s];
+        magnitude += (uint64_t)counts[s] * (s == 0 ? 1 : s > ZERO ? s - ZERO : ZERO - s);
+    }
+    uint32_t wanted = (uint32_t)(others * GSZ_RANS_SLOTS / total);
+    unsigned level = 0, ratio = (unsigned)(others == 0 ? 0 : (magnitude - others) * RATIOS / magnitude);
+    while (level + 1 < LEVELS && slots_of_level(level) < wanted) level++;
+    for (unsigned l = level > 2 ? level - 2 : 0; l < GSZ_MIN(level + 3, LEVELS); l++)
+        for (unsigned r = ratio > 4 ? ratio - 4 : 0; r < GSZ_MIN(ratio + 7, RATIOS); r++) {
+            gsz_frequencies f;
+            geometric(l, r, &f);
+            uint64_t cost = gsz_frequencies_cost(&f, counts);
+            if (cost < best.cost) best.level = l, best.ratio = r, best.cost = cost;
+        }
+    return best;
+}
+
+/* ---- listed: the first and the last symbol, and all frequencies between but the zero's, which is what is left */
+
+/* An Exp-Golomb code, the order by the number before: about log2(before) - 1. */
+static unsigned order_after(uint32_t before) { return before < 2 ? 0 : (unsigned)gsz_floor_log2(before) - 1; }
+static unsigned golomb_bits(uint32_t v, unsigned order) { return 2 * (unsigned)gsz_floor_log2((v >> order) + 1) + 1 + order; }
+
+static void put_golomb(gsz_bitwriter *b, uint32_t v, unsigned order) {
+    unsigned more = (unsigned)gsz_floor_log2((v >> order) + 1);
+    gsz_bits_put(b, ((uint64_t)1 << more) - 1, more + 1);
+    gsz_bits_put(b, ((v >> order) + 1) & (((uint32_t)1 << more) - 1), more);
+    gsz_bits_put(b, v & (((uint32_t)1 << order) - 1), order);
+}
+
+static int get_golomb(gsz_bitreader *b, unsigned order, uint32_t *v) {
+    unsigned more = 0;
+    while (gsz_bits_get(b, 1)) GSZ_CHECK(++more <= GSZ_RANS_BITS, GSZ_E_TABLE);
+    uint32_t high = ((uint32_t)1 << more | gsz_bits_get(b, more)) - 1;
+    *v = high << order | gsz_bits_get(b, order);
+    return GSZ_OK;
+}
+
+static void ends_of(const gsz_frequencies *f, unsigned *first, unsigned *last) {
+    *first = *last = ZERO;
+    for (unsigned s = 0; s < GSZ_RANS_SYMBOLS; s++)
+        if (f->of[s] > 0) *first = GSZ_MIN(*first, s), *last = GSZ_MAX(*last, s);
+}
+
+static uint64_t listed_bits(const gsz_frequencies *f) {
+    unsigned first, last;
+    uint64_t bits = 14;
+    uint32_t before = 0;
+    ends_of(f, &first, &last);
+    for (unsigned s = first; s <= last; s++) {
+        if (s == ZERO) continue;
+        bits += golomb_bits(f->of[s], order_after(before));
+        before = f->of[s];
+    }
+    return bits;
+}
+
+static void put_listed(gsz_bitwriter *b, const gsz_frequencies *f) {
+    unsigned first, last;
+    uint32_t before = 0;
+    ends_of(f, &first, &last);
+    gsz_bits_put(b, first, 7);
+    gsz_bits_put(b, last, 7);
+    for (unsigned s = first; s <= last; s++) {
+        if (s == ZERO) continue;
+        put_golomb(b, f->of[s], order_after(before));
+        before = f->of[s];
+    }
+}
+
+static int get_listed(gsz_bitreader *b, gsz_frequencies *f) {
+    unsigned first = gsz_bits_get(b, 7), last = gsz_bits_get(b, 7);
+    uint32_t before = 0, sum = 0;
+    memset(f, 0, sizeof *f);
+    GSZ_CHECK(first <= ZERO && last >= ZERO, GSZ_E_TABLE);
+    for (unsigned s = first; s <= last; s++) {
+        if (s == ZERO) continue;
+        GSZ_TRY(get_golomb(b, order_after(before), &before));
+        GSZ_CHECK(before <= GSZ_RANS_SLOTS - sum, GSZ_E_TABLE);
+        f->of[s] = (uint16_t)before;
+        sum += before;
+    }
+    f->of[ZERO] = (uint16_t)(GSZ_RANS_SLOTS - sum);
+    return GSZ_OK;
+}
+
+/* ---- all contexts */
+
+void gsz_coding_tables_write(const uint32_t (*counts)[GSZ_RANS_SYMBOLS], unsigned n, gsz_frequencies *f, gsz_bitwriter *out) {
+    for (unsigned c = 0; c < n; c++) {
+        uint64_t total = 0;
+        for (unsigned s = 0; s < GSZ_RANS_SYMBOLS; s++) total += counts[c][s];
+        memset(&f[c], 0, sizeof f[c]);
+        f[c].of[0] = total == 0 ? (uint16_t)GSZ_RANS_SLOTS : 0;
+        if (total == 0) {
+            gsz_bits_put(out, KIND_NONE, 2);
+            continue;
+        }
+        choice g = choose_geometric(counts[c]);
+        gsz_frequencies_fit(counts[c], &f[c]);
+        uint64_t listed = gsz_frequencies_cost(&f[c], counts[c]) + 256 * listed_bits(&f[c]);
+        if (g.cost < UINT64_MAX && g.cost + 256 * PARAMETER_BITS <= listed) {
+            geometric(g.level, g.ratio, &f[c]);
+            gsz_bits_put(out, KIND_GEOMETRIC, 2);
+            gsz_bits_put(out, g.level, 7);
+            gsz_bits_put(out, g.ratio, 6);
+        } else {
+            gsz_bits_put(out, KIND_LISTED, 2);
+            put_listed(out, &f[c]);
+        }
+    }
+}
+
+int gsz_coding_tables_read(gsz_bitreader *in, unsigned n, gsz_frequencies *f) {
+    for (unsigned c = 0; c < n; c++) {
+        unsigned kind = gsz_bits_get(in, 2);
+        if (kind == KIND_NONE) {
+            memset(&f[c], 0, sizeof f[c]);
+            f[c].of[0] = (uint16_t)GSZ_RANS_SLOTS;
+        } else if (kind == KIND_GEOMETRIC) {
+            unsigned level = gsz_bits_get(in, 7), ratio = gsz_bits_get(in, 6);
+            GSZ_CHECK(level < LEVELS, GSZ_E_TABLE);
+            geometric(level, ratio, &f[c]);
+        } else {
+            GSZ_CHECK(kind == KIND_LISTED, GSZ_E_RESERVED);
+            GSZ_TRY(get_listed(in, &f[c]));
+        }
+        GSZ_CHECK(in->overrun == 0, GSZ_E_TABLE);
+    }
+    return GSZ_OK;
+}
