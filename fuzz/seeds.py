@@ -106,6 +106,9 @@ def seeds():
     yield "fuzz_symbols", "values", values + b"\x80\x81\x10\x20\x30\x40\x82\x00\x90" + values[:90] + b"\0\0\1\2"
     counts = (1 + np.arange(60) ** 2 % 1000).astype("<u2").tobytes()
     yield "fuzz_huffman", "counts", counts + b"\0\x85"
+    for shape in (b"\x0f", b"\x1f\x1f", b"\x02\x02\x08\x10"):     # taken from the end: dimensions, last byte first
+        control = bytes([len(shape), 0x53])
+        yield "fuzz_model", f"{len(shape)}d", values + bytes(11) + b"\1\2\3\4\5\6\7\10" + b"\4" + shape + control + b"\2"
     triples = [1.0, 1 + 2.0**-52, 2.0**-53, 5e-324, 0.0, 1e308, -1e308, 2.0**-1022]
     yield "fuzz_bound", "corners", struct.pack("<9d", *triples, 1e-3) + b"\3\2"
     for dims in (1, 2, 3):
