@@ -98,6 +98,14 @@ typedef struct gsz_kernels {
     size_t (*model_quantise[GSZ_FLOAT_TYPES])(const void *x, size_t stride, size_t n, const gsz_grid_params *g, unsigned unit_bits,
                                               int aligned, const int32_t *mean, int32_t *r, int32_t *y);
 
+    /* Low rank (lowrank_tmpl.h).  Product: c (rows x n) = a (rows x depth, any strides) * b (depth x n).  Gram:
+     * g (p x p, upper triangle) = y^T y, p a multiple of 8 up to 80.  Row: the base of one row from pairs of
+     * components, a shifted and b as gsz_lowrank_pairs lays it out. */
+    void (*lowrank_product)(const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row,
+                            size_t rows, size_t depth, size_t n, float *c, size_t c_row);
+    void (*lowrank_gram)(const float *y, size_t rows, size_t p, double *g);
+    void (*lowrank_row)(const int16_t *a, unsigned pairs, const int16_t *b, size_t cols, unsigned shift, int32_t *base);
+
     /* Sum of |x| over the finite ones of n values that lie `stride` apart; adds how many are finite, and how many are
      * above eb or no numbers. */
     double (*sum_sizes[GSZ_FLOAT_TYPES])(const void *x, size_t stride, size_t n, double eb, size_t *finite, size_t *above);

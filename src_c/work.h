@@ -25,6 +25,7 @@ typedef struct {
     gsz_scratch model;          /* a row under the gradient model */
     gsz_scratch scales;         /* of rows */
     gsz_scratch values;         /* of a step */
+    gsz_scratch lowrank;        /* products of the subspace iteration */
 } gsz_work;
 
 void gsz_work_init(gsz_work *work, gsz_heap *heap, const gsz_kernels *kernels);

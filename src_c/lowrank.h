@@ -1,0 +1,81 @@
+/* Low-rank part of the gradient model: a matrix as a sum of few outer products of small integers.
+ *
+ * Both ends make the base of row i from the factors (format.md), in units of bin / 2^f:
+ *
+ *   base[c] = (sum over k of (a[k][i] << up[k]) * b[k][c] + 2^(shift - 1)) >> shift      modulo 2^32, as int32
+ *
+ * with |a << up| and |b| at most 32767 and shift in 1..30.  Everything else here is the encoder's: a randomised
+ * subspace iteration, a rank chosen by predicted bits, and rounding.  It uses + - * / in a fixed order only, so
+ * that the same input gives the same factors everywhere. */
+#ifndef GSZ_LOWRANK_H
+#define GSZ_LOWRANK_H
+
+#include "work.h"
+
+#define GSZ_MAX_RANK 63u
+
+typedef struct {
+    unsigned max_rank;      /* up to GSZ_MAX_RANK */
+    unsigned iterations;    /* power iterations: 1 as a rule, 2 for wide spectra; each is two products with the matrix */
+    double saving;          /* share of the predicted saving that other means would not have had: 0.65 for convolutions */
+    double gate;            /* a first look must predict at least this share of all bits; 0 = no first look */
+    double precision;       /* rms error that rounding the factors may add, in bins: 0.1 as a rule */
+    unsigned unit_bits;     /* f */
+} gsz_lowrank_options;
+
+/* Leading components of a matrix, best first.  The components of a lower rank are the first ones of a higher.
+ * Refers to the matrix, or to its copy with outliers clipped. */
+typedef struct {
+    const float *x;
+    size_t rows, cols;
+    unsigned count;         /* components; 0 = none worth having */
+    float *left;            /* count x rows: orthonormal columns */
+    double *energy;         /* of each component, bins^2, falling */
+    double *row_energy;     /* sum of squares of each row */
+    double saving;
+    void *memory, *copy;
+    size_t memory_size, copy_size;
+} gsz_lowrank_space;
+
+/* Factors: component k is a[k * rows ..] and b[k * cols ..].  rank 0 = none. */
+typedef struct {
+    unsigned rank, shift;
+    uint8_t up[GSZ_MAX_RANK];
+    int16_t *a, *b;
+    size_t rows, cols;
+    double bits_saved, bits_cost;       /* predicted */
+    void *memory;
+    size_t memory_size;
+} gsz_lowrank;
+
+/* x: rows x cols values in bins, all finite.  It must outlive the space.  max_rank, iterations, saving, gate. */
+int gsz_lowrank_decompose(gsz_work *work, const float *x, size_t rows, size_t cols,
+                          const gsz_lowrank_options *options, gsz_lowrank_space *space);
+
+/* The rank of most predicted net bits, 0 when none pays; *net = those bits. */
+int gsz_lowrank_rank(gsz_work *work, const gsz_lowrank_space *space, unsigned max_rank, double precision,
+                     unsigned *rank, double *net);
+
+/* Integer factors of the first `rank` components.  Their rank may be less: a component that rounds to nothing is dropped. */
+int gsz_lowrank_factors(gsz_work *work, const gsz_lowrank_space *space, unsigned rank, double precision,
+                        unsigned unit_bits, gsz_lowrank *out);
+
+/* The three above: factors of the best rank. */
+int gsz_lowrank_find(gsz_work *work, const float *x, size_t rows, size_t cols,
+                     const gsz_lowrank_options *options, gsz_lowrank *out);
+
+void gsz_lowrank_space_release(gsz_heap *heap, gsz_lowrank_space *space);
+void gsz_lowrank_release(gsz_heap *heap, gsz_lowrank *lowrank);
+
+/* The factors as the kernel lowrank_row takes them, components in pairs, the last one perhaps with zeros: row i of
+ * the shifted a, and all of b, GSZ_LOWRANK_PAIRS(rank) * 2 * cols integers. */
+#define GSZ_LOWRANK_PAIRS(rank) (((rank) + 1) / 2)
+
+GSZ_INLINE void gsz_lowrank_gather(const gsz_lowrank *l, size_t i, int16_t row[GSZ_MAX_RANK + 1]) {
+    for (unsigned k = 0; k < l->rank; k++) row[k] = (int16_t)((int32_t)l->a[k * l->rows + i] * (1 << l->up[k]));
+    row[l->rank] = 0;
+}
+
+void gsz_lowrank_pairs(const gsz_lowrank *l, int16_t *b);
+
+#endif

@@ -1,0 +1,159 @@
+/* The hot loops of lowrank.c, one text for every feature set; included by kernels_impl.h.
+ *
+ * A tile is a few rows and columns of a product in registers.  Every element of a tile is summed alone and in the
+ * order of the terms, so that neither the length of a vector nor the shape of a tile changes a bit. */
+#define PANEL_FLOATS 4096u          /* of the right operand: stays in the first-level cache */
+#define PANEL_DEPTH 256u
+#define PANEL_COLUMNS 64u
+#define PANEL_MOST_COLUMNS 80u      /* not cut into panels */
+#define GRAM_ROWS 32u
+#define TILE_ROWS 4u                /* with two vectors each: most of 16 registers */
+
+#ifdef OWN_TWINS
+#define TILE_BYTES 32u              /* of a vector */
+#else
+#define TILE_BYTES 16u
+#endif
+
+/* Four rows of c, `vectors` vectors wide, += a * b over `depth` terms. */
+#if defined(__GNUC__)
+#define DEFINE_TILE(NAME_, T) \
+typedef T PASTE(NAME_, vector, SUFFIX) __attribute__((vector_size(TILE_BYTES))); \
+GSZ_INLINE void NAME(NAME_)(const T *const a[TILE_ROWS], size_t a_col, const T *b, size_t b_row, size_t depth, \
+                            T *const c[TILE_ROWS], const unsigned vectors) { \
+    const size_t lanes = TILE_BYTES / sizeof(T); \
+    PASTE(NAME_, vector, SUFFIX) sum[TILE_ROWS][2], right[2]; \
+    GSZ_UNROLL_LANES for (unsigned r = 0; r < TILE_ROWS; r++) \
+        GSZ_UNROLL_LANES for (unsigned v = 0; v < vectors; v++) memcpy(&sum[r][v], c[r] + v * lanes, TILE_BYTES); \
+    for (size_t k = 0; k < depth; k++) { \
+        GSZ_UNROLL_LANES for (unsigned v = 0; v < vectors; v++) memcpy(&right[v], b + k * b_row + v * lanes, TILE_BYTES); \
+        GSZ_UNROLL_LANES for (unsigned r = 0; r < TILE_ROWS; r++) \
+            GSZ_UNROLL_LANES for (unsigned v = 0; v < vectors; v++) sum[r][v] += a[r][k * a_col] * right[v]; \
+    } \
+    GSZ_UNROLL_LANES for (unsigned r = 0; r < TILE_ROWS; r++) \
+        GSZ_UNROLL_LANES for (unsigned v = 0; v < vectors; v++) memcpy(c[r] + v * lanes, &sum[r][v], TILE_BYTES); \
+}
+#else
+#define DEFINE_TILE(NAME_, T) \
+GSZ_INLINE void NAME(NAME_)(const T *const a[TILE_ROWS], size_t a_col, const T *b, size_t b_row, size_t depth, \
+                            T *const c[TILE_ROWS], const unsigned vectors) { \
+    for (size_t k = 0; k < depth; k++) \
+        for (unsigned r = 0; r < TILE_ROWS; r++) \
+            for (unsigned j = 0; j < vectors * (TILE_BYTES / sizeof(T)); j++) c[r][j] += a[r][k * a_col] * b[k * b_row + j]; \
+}
+#endif
+DEFINE_TILE(tile_float, float)
+DEFINE_TILE(tile_double, double)
+
+/* c (rows x n) += a (rows x depth) * b (depth x n).  Rows that a tile has too many repeat the last one, for nobody. */
+GSZ_INLINE void NAME(lowrank_block)(const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row,
+                                    size_t rows, size_t depth, size_t n, float *c, size_t c_row) {
+    const size_t widest = 2 * TILE_BYTES / sizeof(float);
+    float nowhere[16] = {0};
+    for (size_t i = 0; i < rows; i += TILE_ROWS) {
+        const float *from[TILE_ROWS];
+        float *to[TILE_ROWS];
+        size_t j = 0;
+        for (size_t r = 0; r < TILE_ROWS; r++) from[r] = a + GSZ_MIN(i + r, rows - 1) * a_row;
+        for (size_t width; j + widest / 2 <= n; j += width) {
+            width = j + widest <= n ? widest : widest / 2;
+            for (size_t r = 0; r < TILE_ROWS; r++) to[r] = i + r < rows ? c + (i + r) * c_row + j : nowhere;
+            if (width == widest) NAME(tile_float)(from, a_col, b + j, b_row, depth, to, 2);
+            else NAME(tile_float)(from, a_col, b + j, b_row, depth, to, 1);
+        }
+        if (j == n) continue;
+        for (size_t r = i; r < GSZ_MIN(i + TILE_ROWS, rows); r++)
+            for (size_t k = 0; k < depth; k++)
+                for (size_t l = j; l < n; l++) c[r * c_row + l] += a[r * a_row + k * a_col] * b[k * b_row + l];
+    }
+}
+
+/* c (rows x n) = a (rows x depth, any strides) * b (depth x n).  Panels of b are copied where they are scattered:
+ * rows a power of two apart would share a few lines of the cache. */
+static void NAME(lowrank_product)(const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row,
+                                  size_t rows, size_t depth, size_t n, float *c, size_t c_row) {
+    float packed[PANEL_FLOATS];
+    for (size_t i = 0; i < rows; i++) memset(c + i * c_row, 0, n * sizeof *c);
+    for (size_t j = 0, width; j < n; j += width) {
+        width = n <= PANEL_MOST_COLUMNS ? n : GSZ_MIN(PANEL_COLUMNS, n - j);
+        const size_t step = GSZ_MIN((size_t)PANEL_DEPTH, PANEL_FLOATS / width);
+        for (size_t k = 0; k < depth; k += step) {
+            const size_t here = GSZ_MIN(step, depth - k);
+            const float *panel = b + k * b_row + j;
+            size_t panel_row = b_row;
+            if (b_row != width) {
+                for (size_t l = 0; l < here; l++) memcpy(packed + l * width, panel + l * b_row, width * sizeof *packed);
+                panel = packed, panel_row = width;
+            }
+            NAME(lowrank_block)(a + k * a_col, a_row, a_col, panel, panel_row, rows, here, width, c + j, c_row);
+        }
+    }
+}
+
+/* g (p x p) = y^T y for y of rows x p, p a multiple of 8 up to 80, in double.  Only the upper triangle and what
+ * shares a tile with it is made. */
+static void NAME(lowrank_gram)(const float *y, size_t rows, size_t p, double *g) {
+    double d[GRAM_ROWS * PANEL_MOST_COLUMNS];
+    memset(g, 0, p * p * sizeof *g);
+    for (size_t i = 0; i < rows; i += GRAM_ROWS) {
+        const size_t here = GSZ_MIN((size_t)GRAM_ROWS, rows - i);
+        for (size_t l = 0; l < here * p; l++) d[l] = (double)y[i * p + l];
+        for (size_t k = 0; k < p; k += TILE_ROWS)
+            for (size_t j = k & ~(size_t)7; j < p; j += 2 * TILE_BYTES / sizeof(double)) {
+                const double *const from[TILE_ROWS] = {d + k, d + k + 1, d + k + 2, d + k + 3};
+                double *const to[TILE_ROWS] = {g + k * p + j, g + (k + 1) * p + j, g + (k + 2) * p + j, g + (k + 3) * p + j};
+                NAME(tile_double)(from, p, d + j, p, here, to, 2);
+            }
+    }
+}
+
+/* Columns [c, cols) of one row of the base; see lowrank.h. */
+GSZ_INLINE void NAME(lowrank_columns)(const int16_t *restrict a, unsigned pairs, const int16_t *restrict b, size_t c,
+                                      size_t cols, unsigned shift, int32_t *restrict base) {
+    const uint32_t half = (uint32_t)1 << (shift - 1);
+    const size_t stride = 2 * cols;
+    for (size_t l = c; l < cols; l++) base[l] = (int32_t)half;
+    for (unsigned k = 0; k < pairs; k++) {
+        const int16_t a0 = a[2 * k], a1 = a[2 * k + 1];
+        for (size_t l = c; l < cols; l++)
+            base[l] = (int32_t)((uint32_t)base[l] + (uint32_t)(a0 * b[k * stride + 2 * l])
+                                + (uint32_t)(a1 * b[k * stride + 2 * l + 1]));
+    }
+    for (size_t l = c; l < cols; l++) base[l] >>= shift;
+}
+
+static void NAME(lowrank_row)(const int16_t *a, unsigned pairs, const int16_t *b, size_t cols, unsigned shift, int32_t *base) {
+    size_t c = 0;
+#ifdef OWN_TWINS
+    const __m256i half = _mm256_set1_epi32(1 << (shift - 1));
+    const __m128i count = _mm_cvtsi32_si128((int)shift);
+    for (; c + 32 <= cols; c += 32) {
+        const int16_t *p = b + 2 * c;
+        __m256i s0 = half, s1 = half, s2 = half, s3 = half;
+        for (unsigned k = 0; k < pairs; k++, p += 2 * cols) {
+            int32_t both;
+            memcpy(&both, a + 2 * k, 4);
+            const __m256i v = _mm256_set1_epi32(both);
+            const __m256i *q = (const __m256i *)(const void *)p;
+            s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(v, _mm256_loadu_si256(q)));
+            s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(v, _mm256_loadu_si256(q + 1)));
+            s2 = _mm256_add_epi32(s2, _mm256_madd_epi16(v, _mm256_loadu_si256(q + 2)));
+            s3 = _mm256_add_epi32(s3, _mm256_madd_epi16(v, _mm256_loadu_si256(q + 3)));
+        }
+        __m256i *to = (__m256i *)(void *)(base + c);
+        _mm256_storeu_si256(to, _mm256_sra_epi32(s0, count));
+        _mm256_storeu_si256(to + 1, _mm256_sra_epi32(s1, count));
+        _mm256_storeu_si256(to + 2, _mm256_sra_epi32(s2, count));
+        _mm256_storeu_si256(to + 3, _mm256_sra_epi32(s3, count));
+    }
+#endif
+    NAME(lowrank_columns)(a, pairs, b, c, cols, shift, base);
+}
+#undef PANEL_FLOATS
+#undef PANEL_DEPTH
+#undef PANEL_COLUMNS
+#undef PANEL_MOST_COLUMNS
+#undef GRAM_ROWS
+#undef TILE_ROWS
+#undef TILE_BYTES
+#undef DEFINE_TILE
