@@ -3,17 +3,18 @@
 #include "bound.h"
 #include "coding_tables.h"
 #include "cpu.h"
-#include "fit.h"
 #include "fp.h"
 #include "fuzz.h"
+#include "head.h"
+#include "learn.h"
 
-#define MOST 4096u
+#define MOST 8192u
 
 /* A shape of up to four dimensions, of at most n elements. */
 static unsigned take_shape(fuzz_input *in, size_t n, uint64_t *shape) {
     unsigned ndim = fuzz_take(in) % 5;
     for (unsigned i = 0; i < ndim; i++) {
-        shape[i] = 1 + fuzz_take(in) % (i < 2 ? 64u : 6u);
+        shape[i] = 1 + fuzz_take(in) % (i < 2 ? 128u : 6u);
         shape[i] = GSZ_MIN(shape[i], (uint64_t)n);
         n /= (size_t)shape[i];
     }
@@ -25,70 +26,97 @@ static void take_weights(fuzz_input *in, gsz_model_weights *w) {
     w->unit_bits = fuzz_take(in) % (GSZ_MAX_UNIT_BITS + 1);
     uint64_t r = fuzz_take64(in);
     int wild = fuzz_take(in) & 1;
-    w->constant = wild ? (int32_t)(r >> 32) : (int32_t)(r & 127);
-    w->row = wild ? (int32_t)r : (int32_t)(r >> 8 & 127) - 32;
-    w->column = wild ? (int32_t)(r >> 16) : (int32_t)(r >> 16 & 127) - 32;
-    for (unsigned k = 0; k < GSZ_FEATURES; k++) w->mean[k] = (int32_t)(int8_t)(uint8_t)(r >> (24 + 8 * k)) * (wild ? 1 << 24 : 1);
+    w->constant = wild ? (int32_t)(r >> 32) >> 5 : (int32_t)(r & 127);
+    w->row = wild ? (int32_t)r >> 5 : (int32_t)(r >> 8 & 127) - 32;
+    w->column = wild ? (int32_t)(r >> 16) >> 5 : (int32_t)(r >> 16 & 127) - 32;
+    for (unsigned k = 0; k < GSZ_FEATURES; k++) w->mean[k] = (int32_t)(int8_t)(uint8_t)(r >> (24 + 8 * k)) * (wild ? 1 << 19 : 1);
 }
 
 typedef struct { uint8_t *data; size_t size, tables; } coded;
 
-static int encode(gsz_heap *heap, gsz_modelled *t, const float *x, int fit, unsigned mask, coded *out) {
-    static const size_t room = GSZ_CODING_TABLES_BYTES(GSZ_CONTEXTS);
-    gsz_frequencies f[GSZ_CONTEXTS];
-    gsz_rans_code (*codes)[GSZ_RANS_SYMBOLS] = (gsz_rans_code (*)[GSZ_RANS_SYMBOLS])fuzz_zeros(GSZ_CONTEXTS * sizeof *codes);
-    uint8_t *scales = (uint8_t *)fuzz_zeros(t->view.rows), *tables = (uint8_t *)fuzz_zeros(room);
+/* What a message says of a tensor before its head. */
+typedef struct { int aligned; unsigned ndim; uint64_t shape[4]; double eb; size_t n; } subject;
+
+static int start(gsz_heap *heap, const subject *t, gsz_structure *s) {
+    return gsz_structure_init(heap, s, GSZ_FLOAT32, t->aligned, t->eb, t->shape, t->ndim);
+}
+
+/* weights: NULL for fitted ones, and a low-rank part where it pays.  *possible = 0: not for the model. */
+static int encode(gsz_heap *heap, const subject *t, const float *x, const gsz_model_weights *weights, unsigned mask, int *possible, coded *out) {
+    static const size_t room = GSZ_CODING_TABLES_BYTES(GSZ_TABLES);
+    gsz_frequencies f[GSZ_TABLES];
+    gsz_rans_code (*codes)[GSZ_RANS_SYMBOLS] = (gsz_rans_code (*)[GSZ_RANS_SYMBOLS])fuzz_zeros(GSZ_TABLES * sizeof *codes);
+    uint8_t *tables = (uint8_t *)fuzz_zeros(room);
     gsz_bitwriter b = {tables, 0, 0};
-    gsz_segment_encoder s;
+    gsz_segment_encoder e;
+    gsz_structure s;
     gsz_writer w;
     gsz_work work;
+    memset(&e, 0, sizeof e);
     gsz_work_init(&work, heap, gsz_kernels_for(gsz_cpu_features() & mask));
     gsz_writer_init(&w, heap);
-    gsz_model_scales(work.kernels, t, x, scales);
-    int status = gsz_segment_start(&work, &s);
-    if (status == GSZ_OK && fit) status = gsz_model_fit(&work, t, x, scales);
-    if (status == GSZ_OK) status = gsz_segment_put_rows(&work, &s, t, x, scales, 0, t->view.rows);
-    if (status == GSZ_OK) {
-        gsz_coding_tables_write((const uint32_t (*)[GSZ_RANS_SYMBOLS])s.counts, GSZ_CONTEXTS, f, &b);
-        out->tables = (size_t)(gsz_bits_flush(&b) - tables);
-        for (unsigned c = 0; c < GSZ_CONTEXTS; c++) gsz_rans_codes(&f[c], codes[c]);
-        status = gsz_put_bytes(&w, tables, out->tables);
+    int status = start(heap, t, &s);
+    if (status == GSZ_OK) status = gsz_structure_learn(&work, &s, x, weights == NULL, possible);
+    if (status == GSZ_OK && *possible && weights != NULL) {
+        unsigned unit_bits = s.t.weights.unit_bits;
+        s.t.weights = *weights;
+        s.t.weights.unit_bits = unit_bits;
     }
-    if (status == GSZ_OK) status = gsz_segment_write(&work, &s, codes[0], &w);
+    if (status == GSZ_OK && *possible) {
+        status = gsz_segment_start(&work, &e);
+        if (status == GSZ_OK) status = gsz_head_put(&work, &e, &s);
+        if (status == GSZ_OK) status = gsz_rows_put(&work, &e, &s.t, x, 0, s.t.view.rows);
+    }
+    if (status == GSZ_OK && *possible) {
+        gsz_coding_tables_write((const uint32_t (*)[GSZ_RANS_SYMBOLS])e.counts, GSZ_TABLES, f, &b);
+        out->tables = (size_t)(gsz_bits_flush(&b) - tables);
+        for (unsigned c = 0; c < GSZ_TABLES; c++) gsz_rans_codes(&f[c], codes[c]);
+        status = gsz_put_bytes(&w, tables, out->tables);
+        if (status == GSZ_OK) status = gsz_segment_write(&work, &e, codes[0], &w);
+    }
     out->size = status == GSZ_OK ? w.size : 0;
     out->data = (uint8_t *)fuzz_zeros(out->size);
     if (out->size > 0) memcpy(out->data, w.data, out->size);
     gsz_writer_release(&w);
-    gsz_segment_release(&s);
+    gsz_segment_release(&e);
+    gsz_structure_release(heap, &s);
     gsz_work_release(&work);
     free(codes);
-    free(scales);
     free(tables);
     return status;
 }
 
-static int decode(gsz_heap *heap, const gsz_modelled *t, const coded *in, unsigned mask, float *y) {
-    gsz_frequencies f[GSZ_CONTEXTS];
-    gsz_segment_decoder s;
+static int decode_rows(gsz_work *work, const subject *t, gsz_reader in, const uint32_t *slots, float *y) {
+    gsz_segment_decoder d;
+    gsz_structure s;
+    int status = start(work->heap, t, &s);
+    if (status == GSZ_OK) status = gsz_segment_open(&d, in, slots);
+    if (status == GSZ_OK) status = gsz_head_get(work, &d, &s);
+    if (status == GSZ_OK) status = gsz_rows_get(work, &d, &s.t, 0, s.t.view.rows, y);
+    if (status == GSZ_OK) status = gsz_segment_close(&d);
+    gsz_structure_release(work->heap, &s);
+    return status;
+}
+
+static int decode(gsz_heap *heap, const subject *t, const coded *in, unsigned mask, float *y) {
+    gsz_frequencies f[GSZ_TABLES];
     gsz_bitreader b;
     gsz_work work;
-    uint32_t (*slots)[GSZ_RANS_SLOTS] = (uint32_t (*)[GSZ_RANS_SLOTS])fuzz_zeros(GSZ_CONTEXTS * sizeof *slots);
+    uint32_t (*slots)[GSZ_RANS_SLOTS] = (uint32_t (*)[GSZ_RANS_SLOTS])fuzz_zeros(GSZ_TABLES * sizeof *slots);
     size_t tables = GSZ_MIN(in->tables, in->size);
     gsz_reader rest = {in->data + tables, in->data + in->size};
     gsz_bits_init(&b, in->data, in->data + tables);
     gsz_work_init(&work, heap, gsz_kernels_for(gsz_cpu_features() & mask));
-    int status = gsz_coding_tables_read(&b, GSZ_CONTEXTS, f);
-    for (unsigned c = 0; status == GSZ_OK && c < GSZ_CONTEXTS; c++) gsz_rans_slots(&f[c], slots[c]);
-    if (status == GSZ_OK) status = gsz_segment_open(&s, rest, slots[0]);
-    if (status == GSZ_OK) status = gsz_segment_get_rows(&work, &s, t, 0, t->view.rows, y);
-    if (status == GSZ_OK) status = gsz_segment_close(&s);
+    int status = gsz_coding_tables_read(&b, GSZ_TABLES, f);
+    for (unsigned c = 0; status == GSZ_OK && c < GSZ_TABLES; c++) gsz_rans_slots(&f[c], slots[c]);
+    if (status == GSZ_OK) status = decode_rows(&work, t, rest, slots[0], y);
     gsz_work_release(&work);
     free(slots);
     return status;
 }
 
-static void check(const gsz_modelled *t, const float *x, const float *y) {
-    for (size_t i = 0; i < t->view.elements; i++) {
+static void check(const subject *t, const float *x, const float *y) {
+    for (size_t i = 0; i < t->n; i++) {
         if (gsz_is_finite((double)x[i])) REQUIRE(gsz_within((double)x[i], (double)y[i], t->eb));
         else REQUIRE(memcmp(&x[i], &y[i], sizeof *x) == 0);
     }
@@ -107,33 +135,34 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_input in = {data, size};
     gsz_options options;
     gsz_heap heap;
-    gsz_modelled t;
-    uint64_t shape[4];
+    gsz_model_weights weights;
+    subject t;
     coded c;
+    int possible = 0;
     memset(&t, 0, sizeof t);
+    memset(&c, 0, sizeof c);
     fuzz_options(&in, &options);
-    unsigned control = fuzz_take(&in), ndim = take_shape(&in, MOST, shape);
-    take_weights(&in, &t.weights);
-    t.dtype = GSZ_FLOAT32;
+    unsigned control = fuzz_take(&in);
+    t.ndim = take_shape(&in, MOST, t.shape);
+    take_weights(&in, &weights);
     t.aligned = control & 1;
     t.eb = gsz_double_of_bits((uint64_t)(1023 - 12 + (control >> 3)) << 52);
-    t.unit = gsz_model_unit(t.dtype, t.eb, t.weights.unit_bits);
-    gsz_view_of(shape, ndim, &t.view);
-    size_t n = (size_t)t.view.elements;
-    float *x = (float *)fuzz_zeros(n * sizeof *x), *y = (float *)fuzz_zeros(n * sizeof *y), *z = (float *)fuzz_zeros(n * sizeof *z);
-    for (size_t i = 0; i < n && in.size > 0; i++) x[i] = (float)((int)in.data[i % in.size] - 128) * 0.01f;
-    memcpy(x, in.data, GSZ_MIN(in.size, n * sizeof *x) / 2 & ~(size_t)3);        /* half as numbers, half as bits */
+    t.n = 1;
+    for (unsigned i = 0; i < t.ndim; i++) t.n *= (size_t)t.shape[i];
+    float *x = (float *)fuzz_zeros(t.n * sizeof *x), *y = (float *)fuzz_zeros(t.n * sizeof *y), *z = (float *)fuzz_zeros(t.n * sizeof *z);
+    for (size_t i = 0; i < t.n && in.size > 0; i++) x[i] = (float)((int)in.data[i % in.size] - 128) * 0.01f;
+    memcpy(x, in.data, GSZ_MIN(in.size, t.n * sizeof *x) / 2 & ~(size_t)3);        /* half as numbers, half as bits */
     gsz_heap_init(&heap, &options);
-    int status = encode(&heap, &t, x, control >> 1 & 1, options.cpu_mask, &c);
+    int status = encode(&heap, &t, x, control & 2 ? NULL : &weights, options.cpu_mask, &possible, &c);
     REQUIRE(status == GSZ_OK || status == GSZ_E_MEMORY);
-    if (status == GSZ_OK) {
+    if (status == GSZ_OK && possible) {
         status = decode(&heap, &t, &c, options.cpu_mask, y);
         REQUIRE(status == GSZ_OK || status == GSZ_E_MEMORY);
         if (status == GSZ_OK) check(&t, x, y);
         edit(&in, &c);
         status = decode(&heap, &t, &c, options.cpu_mask, y);
         REQUIRE(status == decode(&heap, &t, &c, ~options.cpu_mask, z));
-        REQUIRE(status != GSZ_OK || memcmp(y, z, n * sizeof *y) == 0);
+        REQUIRE(status != GSZ_OK || memcmp(y, z, t.n * sizeof *y) == 0);
     }
     REQUIRE(heap.used == 0);
     gsz_heap_destroy(&heap);

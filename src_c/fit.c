@@ -8,6 +8,31 @@
 #define WIDTHS 3u               /* constant, row, row x column */
 #define MOST (WIDTHS > GSZ_FEATURES ? WIDTHS : GSZ_FEATURES)
 
+/* ---- scales */
+
+static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, const void *x, size_t length) {
+    const gsz_view *v = &t->view;
+    const int whole = v->tap_stride == 1 && v->lane_stride == v->taps;      /* the row is one piece of memory */
+    size_t finite = 0, above = 0;
+    double sum = 0;
+    for (unsigned tap = 0; tap < (whole ? 1 : v->taps); tap++)
+        sum += kernels->sum_sizes[t->dtype]((const uint8_t *)x + tap * v->tap_stride * gsz_itemsize(t->dtype), whole ? 1 : v->lane_stride,
+                                            whole ? length : gsz_view_step(v, length, tap), t->eb, &finite, &above);
+    if (above == 0) return 0;
+    double mean = finite > 0 ? sum / (double)finite / t->unit * (double)(1 << GSZ_WIDTH_BITS) : 0;
+    unsigned index = 1;
+    while (index + 1 < GSZ_SCALES && mean * mean > (double)gsz_scale_width(index) * (double)gsz_scale_width(index + 1)) index++;
+    return index;
+}
+
+void gsz_model_scales(const gsz_kernels *kernels, const gsz_modelled *t, const void *x, uint8_t *scales) {
+    for (size_t i = 0; i < t->view.rows; i++)
+        scales[i] = (uint8_t)scale_of(kernels, t, (const uint8_t *)x + i * t->view.row_stride * gsz_itemsize(t->dtype),
+                                      gsz_view_row(&t->view, i));
+}
+
+/* ---- weights */
+
 typedef struct {
     float target;               /* x in units */
     int32_t width[WIDTHS], mean[GSZ_FEATURES];
@@ -121,7 +146,8 @@ static void cells_of(const gsz_row_widths *w, const int32_t *sums, size_t n, int
     }
 }
 
-static int take_sample(gsz_work *work, sampler *s, const uint8_t *scales) {
+static int take_sample(gsz_work *work, sampler *s) {
+    const uint8_t *scales = s->t->scales;
     const size_t stride = gsz_model_stride(&s->view), groups = gsz_model_groups(&s->view), n = s->view.lanes;
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->model, (gsz_model_row_size(&s->view) + 3 * stride) * sizeof(int32_t)));
     int32_t *memory = (int32_t *)work->model.data, *cells = memory + gsz_model_row_size(&s->view), *mean = cells + stride, *y = mean + stride;
@@ -181,7 +207,7 @@ static void fit_means(const sampler *s, const double *w, double floor, double *v
     if (!(better > 0.002 * e.total)) memset(v, 0, GSZ_FEATURES * sizeof *v);
 }
 
-int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x, const uint8_t *scales) {
+int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x) {
     sampler s;
     double first[WIDTHS], w[WIDTHS], v[GSZ_FEATURES] = {0}, sum = 0;
     memset(&s, 0, sizeof s);
@@ -190,7 +216,7 @@ int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x, const uint8_t 
     gsz_model_default_weights(t->weights.unit_bits, &t->weights);
     if (t->view.elements < 1024) return GSZ_OK;
     choose_sample(&s);
-    GSZ_TRY(take_sample(work, &s, scales));
+    GSZ_TRY(take_sample(work, &s));
     if (s.count < 256) return GSZ_OK;
     for (size_t i = 0; i < s.count; i++) sum += gsz_abs_double((double)s.seen[i].target);
     double floor = 0.2 * sum / (double)s.count * (double)(1 << GSZ_WIDTH_BITS) + 1;

@@ -1,7 +1,7 @@
-/* Segments: rows of modelled tensors as one stream of rANS symbols, with raw bits beside it (docs/model.md).
+/* Segments: one stream of rANS symbols with raw bits beside it (docs/model.md).
  *
- * Encoding has two halves, because tables are shared by a message: first every segment becomes tokens and counts, then,
- * when the tables are known, bytes. */
+ * A segment holds parts of tensors: heads (head.h) and rows (rows.h).  Encoding has two halves, because tables are shared by
+ * a message: first every segment becomes tokens and counts, then, when the tables are known, bytes. */
 #ifndef GSZ_SEGMENT_H
 #define GSZ_SEGMENT_H
 
@@ -9,44 +9,48 @@
 #include "rans.h"
 #include "work.h"
 
-/* A tensor under the gradient model. */
-typedef struct {
-    int dtype, aligned;
-    gsz_view view;
-    double eb, unit;                    /* decoded values are integer multiples of `unit`, a value of the working type */
-    gsz_model_weights weights;
-} gsz_modelled;
-
-/* The unit for a bound and unit bits: bin / 2^f.  0 where that is no normal number. */
-double gsz_model_unit(int dtype, double eb, unsigned unit_bits);
+/* Tables of a message: a set of contexts for the tensors, and one for low-rank factors. */
+enum { GSZ_SET_VALUES, GSZ_SET_FACTORS, GSZ_SETS };
+#define GSZ_TABLES (GSZ_SETS * GSZ_CONTEXTS)
 
 /* Bits in writing, grown as needed. */
 typedef struct { gsz_writer bytes; gsz_bitwriter bits; } gsz_bit_sink;
+/* Room for so many more bytes. */
+int gsz_sink_reserve(gsz_bit_sink *s, size_t bytes);
 
 typedef struct {
     gsz_writer tokens, steps;           /* uint16_t and uint32_t */
     gsz_bit_sink low;                   /* raw low bits of residuals */
-    gsz_bit_sink side;                  /* residuals without a symbol, escaped elements */
-    uint32_t (*counts)[GSZ_RANS_SYMBOLS];       /* a context */
+    gsz_bit_sink side;                  /* numbers: what has no symbol */
+    uint32_t (*counts)[GSZ_RANS_SYMBOLS];       /* of GSZ_TABLES contexts */
 } gsz_segment_encoder;
 
 int gsz_segment_start(gsz_work *work, gsz_segment_encoder *s);
 void gsz_segment_release(gsz_segment_encoder *s);
 
-/* Indices of the scales of all rows. */
-void gsz_model_scales(const gsz_kernels *kernels, const gsz_modelled *t, const void *x, uint8_t *scales);
-
-/* Twins: rows [from, to) of a tensor whose elements begin at x. */
-int gsz_segment_put_rows(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, const void *x, const uint8_t *scales,
-                         size_t from, size_t to);
+/* Room for a step of n tokens, NULL without memory; and its counts, when they are there. */
+uint16_t *gsz_segment_step(gsz_segment_encoder *s, size_t n);
+void gsz_segment_count(gsz_segment_encoder *s, const uint16_t *tokens, size_t n);
 
 /* The bytes of a segment: states, words and bits. */
 int gsz_segment_write(gsz_work *work, gsz_segment_encoder *s, const gsz_rans_code *codes, gsz_writer *out);
 
-typedef struct { gsz_rans_decoder symbols; gsz_bitreader low, side; } gsz_segment_decoder;
+typedef struct { gsz_rans_decoder symbols; const uint32_t *slots; gsz_bitreader low, side; } gsz_segment_decoder;
 int gsz_segment_open(gsz_segment_decoder *s, gsz_reader in, const uint32_t *slots);
-int gsz_segment_get_rows(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *t, size_t from, size_t to, void *x);
 /* Everything must have been used up. */
 int gsz_segment_close(gsz_segment_decoder *s);
+/* Symbols from now on have the tables of this set. */
+GSZ_INLINE void gsz_segment_use(gsz_segment_decoder *s, unsigned set) {
+    s->symbols.slots = s->slots + (size_t)set * GSZ_CONTEXTS * GSZ_RANS_SLOTS;
+}
+
+/* Numbers in the side bits: Exp-Golomb codes.  An order suits numbers of about 2^order; v < 2^28. */
+#define GSZ_NUMBER_BITS 56u             /* at most */
+void gsz_number_put(gsz_bitwriter *b, unsigned order, uint32_t v);
+int gsz_number_get(gsz_bitreader *b, unsigned order, uint32_t *v);
+
+/* The same with a sign. */
+GSZ_INLINE uint32_t gsz_zigzag(int32_t v) { return ((uint32_t)v << 1) ^ (v < 0 ? UINT32_MAX : 0); }
+GSZ_INLINE int32_t gsz_zigzag_back(uint32_t v) { return (int32_t)((v >> 1) ^ (0u - (v & 1))); }
 
 #endif

@@ -25,6 +25,7 @@ typedef struct {
     gsz_scratch model;          /* a row under the gradient model */
     gsz_scratch scales;         /* of rows */
     gsz_scratch values;         /* of a step */
+    gsz_scratch factors;        /* of low rank, as floats */
     gsz_scratch lowrank;        /* products of the subspace iteration */
 } gsz_work;
 

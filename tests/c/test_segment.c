@@ -4,7 +4,7 @@
 #include "fit.h"
 #include "fp.h"
 #include "samples.h"
-#include "segment.h"
+#include "rows.h"
 
 static const unsigned masks[] = {0, GSZ_CPU_SSE42, GSZ_CPU_ALL};
 static gsz_heap heap;
@@ -16,7 +16,7 @@ static const struct { unsigned ndim; uint64_t shape[4]; } shapes[] = {
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
 static void tables(uint32_t (*counts)[GSZ_RANS_SYMBOLS], gsz_rans_code (*codes)[GSZ_RANS_SYMBOLS], uint32_t (*slots)[GSZ_RANS_SLOTS]) {
-    for (unsigned c = 0; c < GSZ_CONTEXTS; c++) {
+    for (unsigned c = 0; c < GSZ_TABLES; c++) {
         gsz_frequencies f;
         counts[c][GSZ_SYMBOL_ZERO]++;           /* a table for every context */
         gsz_frequencies_fit(counts[c], &f);
@@ -26,18 +26,16 @@ static void tables(uint32_t (*counts)[GSZ_RANS_SYMBOLS], gsz_rans_code (*codes)[
 }
 
 /* Half of the tensors have fitted weights. */
-static void encode(gsz_modelled *t, const void *x, int fit, unsigned mask, gsz_writer *out, uint32_t (*slots)[GSZ_RANS_SLOTS]) {
-    static gsz_rans_code codes[GSZ_CONTEXTS][GSZ_RANS_SYMBOLS];
+static void encode(gsz_modelled *t, const void *x, uint8_t *scales, int fit, unsigned mask, gsz_writer *out, uint32_t (*slots)[GSZ_RANS_SLOTS]) {
+    static gsz_rans_code codes[GSZ_TABLES][GSZ_RANS_SYMBOLS];
     gsz_work work;
     gsz_segment_encoder s;
     gsz_work_init(&work, &heap, gsz_kernels_for(gsz_cpu_features() & mask));
     gsz_writer_init(out, &heap);
     CHECK_EQ(gsz_segment_start(&work, &s), GSZ_OK);
-    uint8_t *scales = (uint8_t *)malloc(t->view.rows);
     gsz_model_scales(work.kernels, t, x, scales);
-    if (fit) CHECK_EQ(gsz_model_fit(&work, t, x, scales), GSZ_OK);
-    CHECK_EQ(gsz_segment_put_rows(&work, &s, t, x, scales, 0, t->view.rows), GSZ_OK);
-    free(scales);
+    if (fit) CHECK_EQ(gsz_model_fit(&work, t, x), GSZ_OK);
+    CHECK_EQ(gsz_rows_put(&work, &s, t, x, 0, t->view.rows), GSZ_OK);
     tables(s.counts, codes, slots);
     CHECK_EQ(gsz_segment_write(&work, &s, codes[0], out), GSZ_OK);
     gsz_segment_release(&s);
@@ -51,7 +49,7 @@ static int decode(const gsz_modelled *t, const uint8_t *data, size_t size, unsig
     gsz_segment_decoder s;
     gsz_work_init(&work, &heap, gsz_kernels_for(gsz_cpu_features() & mask));
     int status = gsz_segment_open(&s, in, slots[0]);
-    if (status == GSZ_OK) status = gsz_segment_get_rows(&work, &s, t, 0, t->view.rows, y);
+    if (status == GSZ_OK) status = gsz_rows_get(&work, &s, t, 0, t->view.rows, y);
     if (status == GSZ_OK) status = gsz_segment_close(&s);
     gsz_work_release(&work);
     free(copy);
@@ -68,7 +66,7 @@ static void check_values(const gsz_modelled *t, const void *x, const void *y, si
 }
 
 static void one(int dtype, size_t shape, sample_kind kind, uint64_t seed) {
-    static uint32_t slots[GSZ_CONTEXTS][GSZ_RANS_SLOTS], other_slots[GSZ_CONTEXTS][GSZ_RANS_SLOTS];
+    static uint32_t slots[GSZ_TABLES][GSZ_RANS_SLOTS], other_slots[GSZ_TABLES][GSZ_RANS_SLOTS];
     gsz_modelled t;
     gsz_writer first, other;
     memset(&t, 0, sizeof t);
@@ -78,17 +76,19 @@ static void one(int dtype, size_t shape, sample_kind kind, uint64_t seed) {
     size_t n = (size_t)t.view.elements, size = n * gsz_itemsize(dtype);
     sample s = {dtype, 1, {n}, kind, 0, 0, 0};
     void *x = sample_make(&s, seed), *y = malloc(size), *z = malloc(size);
+    uint8_t *scales = (uint8_t *)malloc(t.view.rows);
+    t.scales = scales;
     gsz_model_default_weights((unsigned)(seed >> 8) % 9, &t.weights);
     t.weights.mean[GSZ_FEATURE_neighbours] = 20;
     t.weights.mean[GSZ_FEATURE_tap_above] = -9;
     t.eb = seed & 64 ? 0.003 : 0.2;
     t.unit = gsz_model_unit(dtype, t.eb, t.weights.unit_bits);
     int fit = (int)(seed >> 7 & 1);
-    encode(&t, x, fit, 0, &first, slots);
+    encode(&t, x, scales, fit, 0, &first, slots);
     CHECK_EQ(decode(&t, first.data, first.size, 0, slots, y), GSZ_OK);
     check_values(&t, x, y, n);
     for (size_t m = 0; m < sizeof masks / sizeof masks[0]; m++) {
-        encode(&t, x, fit, masks[m], &other, other_slots);
+        encode(&t, x, scales, fit, masks[m], &other, other_slots);
         CHECK(other.size == first.size && memcmp(other.data, first.data, first.size) == 0);
         gsz_writer_release(&other);
         memset(z, 0x5a, size);
@@ -103,6 +103,7 @@ static void one(int dtype, size_t shape, sample_kind kind, uint64_t seed) {
     }
     CHECK(decode(&t, first.data, first.size - 1, GSZ_CPU_ALL, slots, z) != GSZ_OK);
     gsz_writer_release(&first);
+    free(scales);
     free(x);
     free(y);
     free(z);

@@ -1,0 +1,228 @@
+#include "head.h"
+
+#include "fit.h"
+
+#define WEIGHT_ORDER 5u
+#define RANK_ORDER 2u
+#define UNIT_BITS 4u
+#define SHIFT_BITS 5u
+#define UP_BITS 4u
+
+/* ---- weights: as they are without a fit, or one by one; families that this view does not have are left out */
+
+static int has_feature(const gsz_view *v, unsigned feature) {
+#define FEATURE(name, matrices, first) \
+    if (feature == GSZ_FEATURE_##name) return v->matrix == (matrices) && v->taps > (first == GSZ_SECOND_LINE ? v->side : first);
+#include "features/list.h"
+#undef FEATURE
+    return 0;
+}
+
+static int default_weights(const gsz_view *v, const gsz_model_weights *w) {
+    gsz_model_weights usual;
+    gsz_model_default_weights(w->unit_bits, &usual);
+    int same = w->constant == usual.constant && w->row == usual.row && w->column == usual.column;
+    for (unsigned k = 0; k < GSZ_FEATURES; k++) same &= !has_feature(v, k) || w->mean[k] == usual.mean[k];
+    return same;
+}
+
+static int put_weights(gsz_bit_sink *side, const gsz_view *v, const gsz_model_weights *w) {
+    GSZ_TRY(gsz_sink_reserve(side, (3 + GSZ_FEATURES) * GSZ_NUMBER_BITS / 8 + 1));
+    int fitted = !default_weights(v, w);
+    gsz_bits_put(&side->bits, (uint64_t)fitted, 1);
+    if (!fitted) return GSZ_OK;
+    gsz_number_put(&side->bits, WEIGHT_ORDER, gsz_zigzag(w->constant));
+    gsz_number_put(&side->bits, WEIGHT_ORDER, gsz_zigzag(w->row));
+    gsz_number_put(&side->bits, WEIGHT_ORDER, gsz_zigzag(w->column));
+    for (unsigned k = 0; k < GSZ_FEATURES; k++)
+        if (has_feature(v, k)) gsz_number_put(&side->bits, WEIGHT_ORDER, gsz_zigzag(w->mean[k]));
+    return GSZ_OK;
+}
+
+static int get_weight(gsz_bitreader *side, int32_t *weight) {
+    uint32_t v;
+    GSZ_TRY(gsz_number_get(side, WEIGHT_ORDER, &v));
+    *weight = gsz_zigzag_back(v);
+    return GSZ_OK;
+}
+
+static int get_weights(gsz_bitreader *side, const gsz_view *v, unsigned unit_bits, gsz_model_weights *w) {
+    gsz_model_default_weights(unit_bits, w);
+    if (gsz_bits_get(side, 1) == 0) return GSZ_OK;
+    GSZ_TRY(get_weight(side, &w->constant));
+    GSZ_TRY(get_weight(side, &w->row));
+    GSZ_TRY(get_weight(side, &w->column));
+    for (unsigned k = 0; k < GSZ_FEATURES; k++)
+        if (has_feature(v, k)) GSZ_TRY(get_weight(side, &w->mean[k]));
+    return GSZ_OK;
+}
+
+/* ---- scales of all rows as one step: the difference to the live row before, or 127 for a row of zeros */
+#define DEAD_ROW 127u
+
+static int put_scales(gsz_segment_encoder *e, const gsz_modelled *t) {
+    const size_t n = t->view.rows;
+    uint16_t *tokens = gsz_segment_step(e, n);
+    GSZ_CHECK(tokens != NULL, GSZ_E_MEMORY);
+    unsigned before = 1, context = t->set * GSZ_CONTEXTS + GSZ_CONTEXT_SCALE;
+    for (size_t i = 0; i < n; i++) {
+        unsigned scale = t->scales[i], symbol = scale == 0 ? DEAD_ROW : GSZ_SYMBOL_ZERO + scale - before;
+        tokens[i] = (uint16_t)(context * GSZ_RANS_SYMBOLS + symbol);
+        before = scale == 0 ? before : scale;
+    }
+    gsz_segment_count(e, tokens, n);
+    return GSZ_OK;
+}
+
+static int get_scales(gsz_work *work, gsz_segment_decoder *d, unsigned set, size_t n, uint8_t *scales) {
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->scales, n));
+    memset(work->scales.data, GSZ_CONTEXT_SCALE, n);
+    gsz_segment_use(d, set);
+    work->kernels->rans_decode(&d->symbols, (const uint8_t *)work->scales.data, n, scales);
+    unsigned before = 1;
+    for (size_t i = 0; i < n; i++) {
+        if (scales[i] == DEAD_ROW) {
+            scales[i] = 0;
+            continue;
+        }
+        unsigned scale = before + scales[i] - GSZ_SYMBOL_ZERO;
+        GSZ_CHECK(scale >= 1 && scale < GSZ_SCALES, GSZ_E_SECTION);
+        before = scales[i] = (uint8_t)scale;
+    }
+    return GSZ_OK;
+}
+
+/* ---- factors: matrices of integers, a row a component, under the model themselves (bins and units of 1) */
+
+typedef struct { gsz_modelled t; uint8_t scales[GSZ_MAX_RANK]; float *x; } factor;
+
+/* a by live rows; b as the rows of the tensor are. */
+static void factor_of(factor *f, const gsz_view *rows, unsigned rank, size_t live, int left) {
+    memset(f, 0, sizeof *f);
+    gsz_view *v = &f->t.view;
+    gsz_plane_view(rows, v);
+    if (left) {
+        memset(v, 0, sizeof *v);
+        v->row_length = v->row_stride = v->lanes = v->tap_stride = live;
+        v->taps = 1;
+        v->lane_stride = 1;
+    }
+    v->rows = rank;
+    v->elements = (uint64_t)rank * v->row_length;
+    f->t.dtype = GSZ_FLOAT32;
+    f->t.set = GSZ_SET_FACTORS;
+    f->t.eb = 0.5;
+    f->t.unit = 1;
+    f->t.scales = f->scales;
+}
+
+static int put_factor(gsz_work *work, gsz_segment_encoder *e, factor *f) {
+    gsz_model_default_weights(0, &f->t.weights);
+    gsz_model_scales(work->kernels, &f->t, f->x, f->scales);
+    GSZ_TRY(gsz_model_fit(work, &f->t, f->x));
+    GSZ_TRY(put_weights(&e->side, &f->t.view, &f->t.weights));
+    GSZ_TRY(put_scales(e, &f->t));
+    return gsz_rows_put(work, e, &f->t, f->x, 0, f->t.view.rows);
+}
+
+static int get_factor(gsz_work *work, gsz_segment_decoder *d, factor *f) {
+    GSZ_TRY(get_weights(&d->side, &f->t.view, 0, &f->t.weights));
+    GSZ_TRY(get_scales(work, d, f->t.set, f->t.view.rows, f->scales));
+    return gsz_rows_get(work, d, &f->t, 0, f->t.view.rows, f->x);
+}
+
+static size_t count_live(const gsz_structure *s) {
+    size_t live = 0;
+    for (size_t i = 0; i < s->t.view.rows; i++) live += s->scales[i] != 0;
+    return live;
+}
+
+static int reserve_floats(gsz_work *work, const gsz_structure *s, unsigned rank, float **x) {
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->factors, rank * GSZ_MAX(s->t.view.rows, s->t.view.row_length) * sizeof(float)));
+    *x = (float *)work->factors.data;
+    return GSZ_OK;
+}
+
+static int put_lowrank(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s) {
+    const gsz_lowrank *l = &s->low;
+    factor f;
+    float *x;
+    gsz_bits_put(&e->side.bits, l->shift, SHIFT_BITS);
+    for (unsigned k = 0; k < l->rank; k++) gsz_bits_put(&e->side.bits, l->up[k], UP_BITS);
+    GSZ_TRY(reserve_floats(work, s, l->rank, &x));
+    factor_of(&f, &s->t.view, l->rank, count_live(s), 1);
+    f.x = x;
+    for (unsigned k = 0; k < l->rank; k++)
+        for (size_t i = 0; i < l->rows; i++)
+            if (s->scales[i] != 0) *x++ = (float)l->a[k * l->rows + i];
+    GSZ_TRY(put_factor(work, e, &f));
+    factor_of(&f, &s->t.view, l->rank, 0, 0);
+    f.x = (float *)work->factors.data;
+    for (size_t i = 0; i < l->rank * l->cols; i++) f.x[i] = (float)l->b[i];
+    return put_factor(work, e, &f);
+}
+
+/* An integer of a factor, at most `most` in size; anything else can only come from damage. */
+static int factor_integer(float x, int32_t most, int16_t *v) {
+    GSZ_CHECK(x >= (float)-most && x <= (float)most, GSZ_E_SECTION);
+    *v = (int16_t)x;
+    GSZ_CHECK((float)*v == x, GSZ_E_SECTION);
+    return GSZ_OK;
+}
+
+static int get_lowrank(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s, unsigned rank) {
+    const size_t rows = s->t.view.rows, cols = s->t.view.row_length, live = count_live(s);
+    gsz_lowrank *l = &s->low;
+    factor f;
+    float *x;
+    GSZ_CHECK(gsz_lowrank_possible(&s->t.view) && live > 0 && rank <= GSZ_MIN((size_t)GSZ_MAX_RANK, GSZ_MIN(rows, cols)), GSZ_E_SECTION);
+    l->memory_size = (rows + cols) * rank * sizeof(int16_t);
+    l->memory = gsz_alloc(work->heap, l->memory_size);
+    GSZ_CHECK(l->memory != NULL, GSZ_E_MEMORY);
+    l->a = (int16_t *)l->memory, l->b = l->a + rank * rows;
+    l->rank = rank, l->rows = rows, l->cols = cols;
+    l->shift = gsz_bits_get(&d->side, SHIFT_BITS);
+    GSZ_CHECK(l->shift >= 1 && l->shift <= 30, GSZ_E_SECTION);
+    for (unsigned k = 0; k < rank; k++) {
+        l->up[k] = (uint8_t)gsz_bits_get(&d->side, UP_BITS);
+        GSZ_CHECK(l->up[k] <= 14, GSZ_E_SECTION);
+    }
+    GSZ_TRY(reserve_floats(work, s, rank, &x));
+    factor_of(&f, &s->t.view, rank, live, 1);
+    f.x = x;
+    GSZ_TRY(get_factor(work, d, &f));
+    memset(l->a, 0, rank * rows * sizeof *l->a);
+    for (unsigned k = 0; k < rank; k++)
+        for (size_t i = 0; i < rows; i++)
+            if (s->scales[i] != 0) GSZ_TRY(factor_integer(*x++, 32767 >> l->up[k], &l->a[k * rows + i]));
+    factor_of(&f, &s->t.view, rank, 0, 0);
+    f.x = (float *)work->factors.data;
+    GSZ_TRY(get_factor(work, d, &f));
+    for (size_t i = 0; i < rank * cols; i++) GSZ_TRY(factor_integer(f.x[i], 32767, &l->b[i]));
+    return gsz_structure_link(work->heap, s);
+}
+
+/* ---- the head */
+
+int gsz_head_put(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s) {
+    GSZ_TRY(gsz_sink_reserve(&e->side, GSZ_MAX_RANK + 32));
+    gsz_bits_put(&e->side.bits, s->t.weights.unit_bits, UNIT_BITS);
+    GSZ_TRY(put_weights(&e->side, &s->t.view, &s->t.weights));
+    GSZ_TRY(put_scales(e, &s->t));
+    GSZ_TRY(gsz_sink_reserve(&e->side, GSZ_MAX_RANK + 32));
+    gsz_number_put(&e->side.bits, RANK_ORDER, s->low.rank);
+    return s->low.rank > 0 ? put_lowrank(work, e, s) : GSZ_OK;
+}
+
+int gsz_head_get(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s) {
+    uint32_t rank;
+    unsigned unit_bits = gsz_bits_get(&d->side, UNIT_BITS);
+    GSZ_CHECK(unit_bits <= GSZ_MAX_UNIT_BITS, GSZ_E_SECTION);
+    s->t.unit = gsz_model_unit(s->t.dtype, s->t.eb, unit_bits);
+    GSZ_CHECK(s->t.unit > 0, GSZ_E_SECTION);
+    GSZ_TRY(get_weights(&d->side, &s->t.view, unit_bits, &s->t.weights));
+    GSZ_TRY(get_scales(work, d, s->t.set, s->t.view.rows, s->scales));
+    GSZ_TRY(gsz_number_get(&d->side, RANK_ORDER, &rank));
+    GSZ_CHECK(d->side.overrun == 0, GSZ_E_SECTION);
+    return rank > 0 ? get_lowrank(work, d, s, rank) : GSZ_OK;
+}

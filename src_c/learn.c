@@ -1,0 +1,108 @@
+#include "learn.h"
+
+#include "bound.h"
+#include "fit.h"
+#include "fp.h"
+
+#define USUAL_UNIT_BITS 4u
+#define LARGEST_MEAN 4096           /* units, of a row's values: larger features saturate */
+#define LARGEST_BINS 16384          /* means of rows that are larger have nothing to gain here */
+
+/* What balanced looks for. */
+static const gsz_lowrank_options quick = {
+    .max_rank = 24, .iterations = 1, .gate = 0.02, .precision = 0.1,
+};
+#define SAVING_KERNELS 0.65         /* taps predict part of it already */
+#define SAVING_MATRICES 1.0
+
+/* Unit and scales.  Fewer unit bits where values span so many bins that features would not fit. */
+static int measure(gsz_work *work, gsz_structure *s, const void *x) {
+    unsigned most = 0;
+    for (unsigned f = USUAL_UNIT_BITS;; f = 0) {
+        s->t.unit = gsz_model_unit(s->t.dtype, s->t.eb, f);
+        if (!(s->t.unit > 0)) return 0;
+        gsz_model_default_weights(f, &s->t.weights);
+        gsz_model_scales(work->kernels, &s->t, x, s->scales);
+        for (size_t i = 0; i < s->t.view.rows; i++) most = GSZ_MAX(most, s->scales[i]);
+        int32_t mean = gsz_scale_width(most) >> GSZ_WIDTH_BITS;
+        if (f == 0) return mean <= LARGEST_BINS;
+        if (mean <= LARGEST_MEAN) return 1;
+        most = 0;
+    }
+}
+
+/* ---- low rank */
+
+static float in_bins(float v) { return gsz_abs_double((double)v) <= 0x1p100 ? v : 0; }      /* NaN too becomes 0 */
+
+/* Values in bins, row after row and tap by tap. */
+static void gather_planes(const gsz_modelled *t, const void *x, float *to) {
+    const gsz_view *v = &t->view;
+    const double inverse = 1 / (t->unit * (double)((uint32_t)1 << t->weights.unit_bits));
+    const float scale = (float)inverse;
+    const int fast = t->dtype == GSZ_FLOAT32 && scale < 0x1p100f;
+    for (size_t i = 0; i < v->rows; i++)
+        for (unsigned tap = 0; tap < v->taps; tap++) {
+            const size_t n = gsz_view_step(v, v->row_length, tap), first = i * v->row_stride + tap * v->tap_stride;
+            const float *from = (const float *)x + (fast ? first : 0);
+            for (size_t j = 0; fast && j < n; j++) to[j] = in_bins(from[j * v->lane_stride] * scale);
+            for (size_t j = 0; !fast && j < n; j++)
+                to[j] = in_bins((float)(gsz_value_at(t->dtype, x, first + j * v->lane_stride) * inverse));
+            to += n;
+        }
+}
+
+/* What the base leaves, in bins, in place. */
+static int subtract_base(gsz_work *work, const gsz_structure *s, float *planes) {
+    const float unit = 1 / (float)((uint32_t)1 << s->t.weights.unit_bits);
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, s->low.cols * sizeof(int32_t)));
+    int32_t *base = (int32_t *)work->values.data;
+    for (size_t i = 0; i < s->low.rows; i++, planes += s->low.cols) {
+        gsz_rows_base(work->kernels, &s->t, i, base);
+        for (size_t j = 0; j < s->low.cols; j++) planes[j] -= (float)base[j] * unit;
+    }
+    return GSZ_OK;
+}
+
+/* Scales and weights of what is left; a row that was not zero stays so. */
+static int fit_rest(gsz_work *work, gsz_structure *s, const float *planes) {
+    gsz_modelled rest = s->t;
+    const size_t rows = s->t.view.rows;
+    gsz_plane_view(&s->t.view, &rest.view);
+    rest.dtype = GSZ_FLOAT32;
+    rest.low = NULL;
+    rest.eb = 0.5;
+    rest.unit = 1 / (double)((uint32_t)1 << rest.weights.unit_bits);
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->scales, rows));
+    uint8_t *scales = (uint8_t *)work->scales.data;
+    gsz_model_scales(work->kernels, &rest, planes, scales);
+    for (size_t i = 0; i < rows; i++)
+        if (s->scales[i] != 0) s->scales[i] = GSZ_MAX(scales[i], (uint8_t)1);
+    GSZ_TRY(gsz_model_fit(work, &rest, planes));
+    s->t.weights = rest.weights;
+    return GSZ_OK;
+}
+
+static int with_lowrank(gsz_work *work, gsz_structure *s, const void *x, float *planes) {
+    gsz_lowrank_options o = quick;
+    o.saving = s->t.view.matrix ? SAVING_MATRICES : SAVING_KERNELS;
+    o.unit_bits = s->t.weights.unit_bits;
+    gather_planes(&s->t, x, planes);
+    GSZ_TRY(gsz_lowrank_find(work, planes, s->t.view.rows, s->t.view.row_length, &o, &s->low));
+    if (s->low.rank == 0) return gsz_model_fit(work, &s->t, x);
+    GSZ_TRY(gsz_structure_link(work->heap, s));
+    GSZ_TRY(subtract_base(work, s, planes));
+    return fit_rest(work, s, planes);
+}
+
+int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low_rank, int *possible) {
+    *possible = measure(work, s, x);
+    if (!*possible) return GSZ_OK;
+    if (!low_rank || !gsz_lowrank_possible(&s->t.view)) return gsz_model_fit(work, &s->t, x);
+    size_t size = (size_t)s->t.view.elements * sizeof(float);
+    float *planes = (float *)gsz_alloc(work->heap, size);
+    GSZ_CHECK(planes != NULL, GSZ_E_MEMORY);
+    int status = with_lowrank(work, s, x, planes);
+    gsz_release(work->heap, planes, size);
+    return status;
+}

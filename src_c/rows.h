@@ -1,0 +1,31 @@
+/* Rows of a tensor under the gradient model (docs/model.md): predicted, quantised and coded step by step. */
+#ifndef GSZ_ROWS_H
+#define GSZ_ROWS_H
+
+#include "lowrank.h"
+#include "segment.h"
+
+/* A tensor under the gradient model. */
+typedef struct {
+    int dtype, aligned;
+    unsigned set;                       /* of tables */
+    gsz_view view;
+    double eb, unit;                    /* decoded values are integer multiples of `unit`, a value of the working type */
+    gsz_model_weights weights;
+    const uint8_t *scales;              /* index of the scale of every row, 0 for a row of zeros */
+    const gsz_lowrank *low;             /* NULL: no base.  Its columns are ordered tap by tap */
+    const int16_t *pairs;               /* gsz_lowrank_pairs of it */
+} gsz_modelled;
+
+/* The unit for a bound and unit bits: bin / 2^f.  0 where that is no normal number. */
+double gsz_model_unit(int dtype, double eb, unsigned unit_bits);
+
+/* Base of a row, tap by tap; for tensors with a low-rank part. */
+void gsz_rows_base(const gsz_kernels *kernels, const gsz_modelled *t, size_t row, int32_t *base);
+
+/* Twins: rows [from, to) of a tensor whose elements begin at x. */
+int gsz_rows_put(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, const void *x, size_t from, size_t to);
+/* x may be NULL: what is decoded is not wanted. */
+int gsz_rows_get(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *t, size_t from, size_t to, void *x);
+
+#endif

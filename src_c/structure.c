@@ -1,0 +1,45 @@
+#include "structure.h"
+
+#define MOST_ROWS ((size_t)1 << 20)         /* of a matrix with a low-rank part */
+
+int gsz_structure_init(gsz_heap *heap, gsz_structure *s, int dtype, int aligned, double eb, const uint64_t *shape, unsigned ndim) {
+    memset(s, 0, sizeof *s);
+    s->t.dtype = dtype;
+    s->t.aligned = aligned;
+    s->t.set = GSZ_SET_VALUES;
+    s->t.eb = eb;
+    gsz_view_of(shape, ndim, &s->t.view);
+    s->scales = (uint8_t *)gsz_alloc(heap, s->t.view.rows);
+    GSZ_CHECK(s->scales != NULL, GSZ_E_MEMORY);
+    s->t.scales = s->scales;
+    return GSZ_OK;
+}
+
+int gsz_structure_link(gsz_heap *heap, gsz_structure *s) {
+    if (s->low.rank == 0) return GSZ_OK;
+    s->pairs_size = GSZ_LOWRANK_PAIRS(s->low.rank) * 2 * s->low.cols * sizeof(int16_t);
+    s->pairs = (int16_t *)gsz_alloc(heap, s->pairs_size);
+    GSZ_CHECK(s->pairs != NULL, GSZ_E_MEMORY);
+    gsz_lowrank_pairs(&s->low, s->pairs);
+    s->t.low = &s->low;
+    s->t.pairs = s->pairs;
+    return GSZ_OK;
+}
+
+void gsz_structure_release(gsz_heap *heap, gsz_structure *s) {
+    gsz_release(heap, s->scales, s->t.view.rows);
+    gsz_release(heap, s->pairs, s->pairs_size);
+    gsz_lowrank_release(heap, &s->low);
+    memset(s, 0, sizeof *s);
+}
+
+void gsz_plane_view(const gsz_view *v, gsz_view *planes) {
+    *planes = *v;
+    planes->row_stride = v->row_length;
+    planes->lane_stride = 1;
+    planes->tap_stride = v->lanes;          /* whole rows: the first step is the longest */
+}
+
+int gsz_lowrank_possible(const gsz_view *v) {
+    return v->rows >= 8 && v->row_length >= 8 && v->rows <= MOST_ROWS && v->elements % v->row_length == 0;
+}

@@ -1,0 +1,26 @@
+/* A tensor under the gradient model with the memory that its description takes. */
+#ifndef GSZ_STRUCTURE_H
+#define GSZ_STRUCTURE_H
+
+#include "rows.h"
+
+typedef struct {
+    gsz_modelled t;
+    uint8_t *scales;            /* of t.view.rows */
+    gsz_lowrank low;
+    int16_t *pairs;
+    size_t pairs_size;
+} gsz_structure;
+
+/* View and memory; weights, scales and low rank are still to come. */
+int gsz_structure_init(gsz_heap *heap, gsz_structure *s, int dtype, int aligned, double eb, const uint64_t *shape, unsigned ndim);
+/* After the factors are known: s->low becomes the base of s->t. */
+int gsz_structure_link(gsz_heap *heap, gsz_structure *s);
+void gsz_structure_release(gsz_heap *heap, gsz_structure *s);
+
+/* The same tensor as a matrix of its own, row after row, each tap by tap: what low rank works on. */
+void gsz_plane_view(const gsz_view *view, gsz_view *planes);
+/* Whether a low-rank part is possible: whole rows, and both sides of a size for it. */
+int gsz_lowrank_possible(const gsz_view *view);
+
+#endif
