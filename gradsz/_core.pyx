@@ -27,6 +27,8 @@ cdef extern from "gradsz.h" nogil:
         double bound
         int mode
         int predictor
+        int level
+        int grid
     ctypedef struct gsz_info:
         const char *name
         size_t name_length
@@ -59,7 +61,7 @@ cdef extern from "gradsz.h" nogil:
     int gsz_message_named(const gsz_message *message)
     unsigned gsz_message_version(const gsz_message *message)
     int gsz_message_info(const gsz_message *message, size_t index, gsz_info *info)
-    int gsz_decode(const gsz_message *message, size_t index, void *out, size_t size)
+    int gsz_decode_tensors(const gsz_message *message, void *const *out, const size_t *size)
 
 cdef extern from *:
     """
@@ -142,7 +144,7 @@ cdef class _Inputs:
             raise MemoryError
         dims = 0
         for i in range(self.count):
-            name, dtype, shape, data, bound, mode, predictor = items[i]
+            name, dtype, shape, data, bound, mode, predictor, level, grid = items[i]
             t = &self.tensors[i]
             t.name = <const char *><bytes>name
             t.name_length = len(<bytes>name)
@@ -155,6 +157,8 @@ cdef class _Inputs:
             t.bound = bound
             t.mode = mode
             t.predictor = predictor
+            t.level = level
+            t.grid = grid
             if data is not None:
                 PyObject_GetBuffer(data, &self.views[i], PyBUF_C_CONTIGUOUS)
                 self.held = i + 1
@@ -172,7 +176,7 @@ cdef class _Inputs:
 
 
 def encode(list items, bint named, nthreads):
-    """Message bytes of items: (name bytes, dtype code, shape, contiguous buffer, bound, mode, predictor)."""
+    """Message bytes of items: (name bytes, dtype code, shape, contiguous buffer, bound, mode, predictor, level, grid)."""
     cdef _Inputs inputs = _Inputs(items)
     cdef gsz_options options
     cdef uint8_t *data = NULL
@@ -239,17 +243,33 @@ cdef class Message:
         return (name, info.dtype, shape, info.nbytes, info.compressed, info.codec, info.mode, info.eb,
                 info.grid, info.predictor, info.coder)
 
-    def decode_into(self, size_t index, out not None):
-        """Decode a tensor into a writeable contiguous buffer of exactly its nbytes."""
-        cdef Py_buffer view
+    def decode_into(self, list outs not None):
+        """Decode tensors into writeable contiguous buffers of exactly their nbytes: one a tensor, None = not wanted."""
+        cdef size_t count = gsz_message_count(self.message), held = 0, nbytes = 0
+        cdef Py_buffer *views = <Py_buffer *>calloc(count + 1, sizeof(Py_buffer))
+        cdef void **out = <void **>calloc(count + 1, sizeof(void *))
+        cdef size_t *size = <size_t *>calloc(count + 1, sizeof(size_t))
         cdef int status
-        PyObject_GetBuffer(out, &view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-        if view.len > RELEASE_GIL:
-            with nogil:
-                status = gsz_decode(self.message, index, view.buf, view.len)
-        else:
-            status = gsz_decode(self.message, index, view.buf, view.len)
-        PyBuffer_Release(&view)
+        try:
+            if views == NULL or out == NULL or size == NULL or <size_t>len(outs) != count:
+                raise MemoryError
+            for held in range(count):
+                if outs[held] is not None:
+                    PyObject_GetBuffer(outs[held], &views[held], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+                    out[held] = views[held].buf
+                    size[held] = views[held].len
+                    nbytes += size[held]
+            if nbytes > RELEASE_GIL:
+                with nogil:
+                    status = gsz_decode_tensors(self.message, out, size)
+            else:
+                status = gsz_decode_tensors(self.message, out, size)
+        finally:
+            for held in range(count if views != NULL else 0):
+                PyBuffer_Release(&views[held])      # does nothing where no buffer was taken
+            free(views)
+            free(out)
+            free(size)
         if status:
             raise_status(status)
 

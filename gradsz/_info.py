@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageInfo", "TensorInfo", "info"]
 
-_CODECS = ("empty", "constant", "raw", "exact", "uniform")
+_CODECS = ("empty", "constant", "raw", "exact", "uniform", "model")
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,9 @@ def info(buf: Bytes) -> MessageInfo:
 
 def _tensor(entry) -> TensorInfo:
     name, dtype, shape, nbytes, compressed, codec, mode, eb, grid, predictor, coder = entry
-    uniform = _CODECS[codec] == "uniform"
+    bounded = _CODECS[codec] in ("uniform", "model")
     return TensorInfo(name, _arrays.dtype_name(dtype), shape, nbytes, compressed, _CODECS[codec],
-                      _params.MODE_NAMES[mode] if uniform else None, eb,
-                      ("aligned",)[grid] if uniform else None,
-                      _params.PREDICTOR_NAMES[predictor] if uniform else None,
-                      ("huffman",)[coder] if uniform else None)
+                      _params.MODE_NAMES[mode] if bounded else None, eb,
+                      _params.GRID_NAMES[grid] if bounded else None,
+                      _params.PREDICTOR_NAMES[predictor] if bounded else None,
+                      ("huffman", "rans")[coder] if bounded else None)

@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     Bytes = Buffer | NDArray[Any]       # numpy's stubs call an array a Buffer from Python 3.12 on only
 
 Mode = Literal["abs", "rel", "rms", "l2", "psnr"]
-Predictor = Literal["auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3"]
-Level = Literal["fast"]
+Predictor = Literal["auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3", "structure", "low-rank"]
+Level = Literal["fast", "balanced"]
+Grid = Literal["auto", "aligned", "centred"]
 
 MODES = {"abs": 0, "rel": 1, "rms": 2, "l2": 3, "psnr": 4}
 MODE_NAMES = {code: name for name, code in MODES.items()}
-PREDICTORS = {"auto": 255, "none": 0, "lorenzo1": 1, "lorenzo2": 2, "lorenzo3": 3, "lorenzo": 3}
-PREDICTOR_NAMES = {0: "none", 1: "lorenzo1", 2: "lorenzo2", 3: "lorenzo3"}
-LEVELS = ("fast",)
+PREDICTORS = {"auto": 255, "none": 0, "lorenzo1": 1, "lorenzo2": 2, "lorenzo3": 3, "lorenzo": 3, "structure": 4, "low-rank": 5}
+PREDICTOR_NAMES = {0: "none", 1: "lorenzo1", 2: "lorenzo2", 3: "lorenzo3", 4: "structure", 5: "low-rank"}
+LEVELS = {"balanced": 0, "fast": 1}
+GRIDS = {"auto": 255, "aligned": 0, "centred": 1}
+GRID_NAMES = {0: "aligned", 1: "centred"}
 
 
 def error_bound(value: object) -> float:
@@ -52,9 +55,12 @@ def predictor(value: object) -> int:
     return _choice("predictor", value, PREDICTORS)
 
 
-def level(value: object) -> None:
-    if value not in LEVELS:
-        raise ParameterError(f"level is {value!r}; allowed are {', '.join(map(repr, LEVELS))}")
+def level(value: object) -> int:
+    return _choice("level", value, LEVELS)
+
+
+def grid(value: object) -> int:
+    return _choice("grid", value, GRIDS)
 
 
 def nthreads(value: object) -> int:

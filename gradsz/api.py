@@ -11,13 +11,13 @@ from gradsz import _arrays, _core, _params
 from gradsz.errors import LimitError, ParameterError, UnsupportedDtypeError
 
 if TYPE_CHECKING:
-    from gradsz._params import Bytes, Level, Mode, Predictor
+    from gradsz._params import Bytes, Grid, Level, Mode, Predictor
 
 __all__ = ["compress", "decompress", "compress_bound"]
 
 
-def compress(a: ArrayLike, error_bound: float, *, mode: Mode = "abs", level: Level = "fast",
-             predictor: Predictor = "auto", nthreads: int = 1) -> bytes:
+def compress(a: ArrayLike, error_bound: float, *, mode: Mode = "abs", level: Level = "balanced",
+             predictor: Predictor = "auto", grid: Grid = "auto", nthreads: int = 1) -> bytes:
     """Compress an array so that every finite value comes back within an error bound.
 
     Parameters
@@ -35,10 +35,15 @@ def compress(a: ArrayLike, error_bound: float, *, mode: Mode = "abs", level: Lev
         - ``rms``: ``eb = error_bound * sqrt(mean(x**2))`` of the finite values
         - ``l2``: the largest eb found with ``||x - x'|| <= error_bound * ||x||``, measured on the data
         - ``psnr``: the largest eb found with a PSNR of at least `error_bound` dB, peak = value range
-    level : {"fast"}
-        How much work to spend.
-    predictor : {"auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3"}
-        Integer Lorenzo prediction along up to 3 axes, for smooth data; "auto" looks at a sample.
+    level : {"balanced", "fast"}
+        How much work to spend.  ``balanced``: the gradient model (docs/model.md), or what ``fast`` does where that is
+        better: for smooth data and for values of few levels.  ``fast``: quantiser, Lorenzo prediction, Huffman.
+    predictor : {"auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3", "structure", "low-rank"}
+        "auto" looks at a sample.  "lorenzo": integer Lorenzo prediction along up to 3 axes, for smooth data.
+        "structure": the gradient model without its low-rank part.  "low-rank": with it where it pays.
+    grid : {"auto", "aligned", "centred"}
+        Where the gradient model puts its bins: on multiples of their width, so that equal values come back equal, or
+        centred on what it predicts, which takes fewest bytes.  "auto": centred, but aligned for ``l2`` and ``psnr``.
     nthreads : int
         Threads for large arrays.  The bytes do not depend on it.
 
@@ -64,10 +69,10 @@ def compress(a: ArrayLike, error_bound: float, *, mode: Mode = "abs", level: Lev
     True
     """
     array = _arrays.as_array(a)
-    _params.level(level)
     code = _arrays.code_of(array.dtype)
     item = (b"", code, array.shape, _arrays.contiguous(array, code),
-            _params.error_bound(error_bound), _params.mode(mode), _params.predictor(predictor))
+            _params.error_bound(error_bound), _params.mode(mode), _params.predictor(predictor),
+            _params.level(level), _params.grid(grid))
     return _core.encode([item], False, _params.nthreads(nthreads))
 
 
@@ -119,7 +124,7 @@ def decompress(buf: Bytes, *, out: NDArray[Any] | None = None, nthreads: int = 1
         out = _arrays.empty(shape, code)
     else:
         _check_out(out, code, shape, data)
-    message.decode_into(0, _arrays.buffer(out, code))
+    message.decode_into([_arrays.buffer(out, code)])
     return out
 
 
@@ -151,7 +156,7 @@ def compress_bound(a: ArrayLike, dtype: DTypeLike | None = None) -> int:
             raise UnsupportedDtypeError(str(error)) from None
         if len(shape) > _arrays.MAX_DIMS or any(not 0 <= n < 2**62 for n in shape):
             raise ParameterError(f"shape is {shape}; at most 32 dimensions of 0 to 2**62 - 1 elements are allowed")
-    bound = _core.compress_bound([(b"", code, shape, None, 0.0, 0, 0)], False)
+    bound = _core.compress_bound([(b"", code, shape, None, 0.0, 0, 0, 0, 0)], False)
     if bound == 0:
         raise LimitError(f"an array of shape {shape} is larger than a message can hold")
     return bound

@@ -109,7 +109,7 @@ raw_options = options(
 @click.argument("source", metavar="IN")
 @click.option("--bound", type=float, required=True, help="Error bound; 0 is bit-exact.")
 @click.option("--mode", type=click.Choice(MODES), default="rel", show_default=True, help="Meaning of the bound.")
-@click.option("--level", default="fast", show_default=True)
+@click.option("--level", default="balanced", show_default=True)
 @click.option("--predictor", type=click.Choice(PREDICTORS), default="auto", show_default=True)
 @click.option("--lossy-all", is_flag=True, help="Named tensors: also the small floating ones (1,024 elements or less).")
 @format_option

@@ -12,7 +12,7 @@ from gradsz.api import message_bytes
 from gradsz.errors import ParameterError
 
 if TYPE_CHECKING:
-    from gradsz._params import Bytes, Level, Mode
+    from gradsz._params import Bytes, Grid, Level, Mode
 
 __all__ = ["compress_tensors", "decompress_tensors"]
 
@@ -24,15 +24,15 @@ def default_lossy(name: str, array: np.ndarray) -> bool:
     return array.size > LOSSY_ABOVE and _arrays.code_of(array.dtype) in _arrays.FLOATING
 
 
-def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mode: Mode = "rel", level: Level = "fast",
-                     lossy: Callable[[str, NDArray[Any]], bool] | None = None, nthreads: int = 1) -> bytes:
+def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mode: Mode = "rel", level: Level = "balanced",
+                     lossy: Callable[[str, NDArray[Any]], bool] | None = None, grid: Grid = "auto", nthreads: int = 1) -> bytes:
     """Compress named tensors, such as a model update, to one message.
 
     Parameters
     ----------
     mapping : mapping of str to array_like
         Names (UTF-8, at most 1,023 bytes) and tensors; names, dtypes, shapes and order travel.
-    error_bound, mode, level, nthreads
+    error_bound, mode, level, grid, nthreads
         As in `compress`; every lossy tensor resolves the bound on its own values.
     lossy : callable(name, array) -> bool, optional
         Which tensors may lose.  By default floating ones of more than 1,024 elements; the rest is bit-exact.
@@ -56,8 +56,8 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
     """
     if not isinstance(mapping, Mapping):
         raise ParameterError(f"compress_tensors takes a mapping of names to arrays, not {type(mapping).__name__}")
-    _params.level(level)
     bound, meaning = _params.error_bound(error_bound), _params.mode(mode)
+    choices = (_params.PREDICTORS["auto"], _params.level(level), _params.grid(grid))
     choose = default_lossy if lossy is None else lossy
     if not callable(choose):
         raise ParameterError(f"lossy must be a function of name and array, or None, not {lossy!r}")
@@ -66,7 +66,7 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
         array = _arrays.as_array(value)
         dtype = _arrays.code_of(array.dtype)
         items.append((_encoded_name(name), dtype, array.shape, _arrays.contiguous(array, dtype),
-                      bound if choose(name, array) else 0.0, meaning, _params.PREDICTORS["auto"]))
+                      bound if choose(name, array) else 0.0, meaning, *choices))
     return _core.encode(items, True, _params.nthreads(nthreads))
 
 
@@ -94,17 +94,18 @@ def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, nthrea
     """
     message = _core.Message(message_bytes(buf), _params.nthreads(nthreads), _params.max_output(max_output))
     wanted = None if names is None else _wanted(names)
-    result = {}
+    result, outs = {}, []
     for i in range(len(message)):
         name, code, shape = message.entry(i)[:3]
         name = name or ""
         if wanted is not None and name not in wanted:
+            outs.append(None)
             continue
-        out = _arrays.empty(shape, code)
-        message.decode_into(i, _arrays.buffer(out, code))
-        result[name] = out
+        result[name] = _arrays.empty(shape, code)
+        outs.append(_arrays.buffer(result[name], code))
     if wanted is not None and (missing := wanted - result.keys()):
         raise ParameterError(f"the message has no tensor named {', '.join(map(repr, sorted(missing)))}")
+    message.decode_into(outs)
     return result
 
 

@@ -1,7 +1,12 @@
 /* Reading a message: header and table are checked whole, sections one by one when asked for. */
 #include "fpenv.h"
 #include "message.h"
+#include "model_part.h"
 #include "names.h"
+
+/* Names are put together from those before them. */
+#define NAME_BLOCK ((size_t)1 << 16)
+typedef struct name_block { struct name_block *next; size_t used; char bytes[NAME_BLOCK]; } name_block;
 
 struct gsz_message {
     gsz_heap heap;
@@ -14,6 +19,8 @@ struct gsz_message {
     gsz_entry *entries;
     uint64_t *shapes;           /* of all tensors, one after another */
     size_t shapes_size;
+    name_block *names;
+    gsz_model_reader model;
 };
 
 void gsz_options_init(gsz_options *options) {
@@ -58,10 +65,24 @@ static int read_header(const gsz_kernels *kernels, gsz_reader *in, header *h) {
 
 /* ---- table */
 
-/* Smallest entry: name length, dtype, dimensions, codec. */
-#define SMALLEST_ENTRY(named) ((named) ? 4u : 3u)
+/* Smallest entry: three lengths of the name, dtype and codec, dimensions. */
+#define SMALLEST_ENTRY(named) ((named) ? 5u : 2u)
+
+/* Room for the longest name. */
+static char *name_room(gsz_message *m) {
+    if (m->names == NULL || NAME_BLOCK - m->names->used < GSZ_MAX_NAME) {
+        name_block *block = (name_block *)gsz_alloc(&m->heap, sizeof *block);
+        if (block == NULL) return NULL;
+        block->next = m->names;
+        block->used = 0;
+        m->names = block;
+    }
+    return m->names->bytes + m->names->used;
+}
 
 static int read_table(gsz_message *m, gsz_reader *in) {
+    const uint64_t table_size = gsz_left(in);
+    gsz_table_state state;
     uint64_t count = 1, decoded = 0, limit = m->options.max_output;
     int distinct;
     if (m->named) GSZ_CHECK(gsz_get_varint(in, &count) == 1, GSZ_E_HEADER);
@@ -73,11 +94,16 @@ static int read_table(gsz_message *m, gsz_reader *in) {
     m->count = (size_t)count;
     GSZ_CHECK(m->entries != NULL && m->shapes != NULL, GSZ_E_MEMORY);
     uint64_t *pool = m->shapes;
+    memset(&state, 0, sizeof state);
     for (size_t i = 0; i < m->count; i++) {
-        GSZ_TRY(gsz_entry_read(in, m->named, pool, &m->entries[i]));
+        char *name = m->named ? name_room(m) : NULL;
+        GSZ_CHECK(!m->named || name != NULL, GSZ_E_MEMORY);
+        GSZ_TRY(gsz_entry_read(&state, in, m->named, pool, name, &m->entries[i]));
+        if (m->named) m->names->used += m->entries[i].name_length;
         pool += m->entries[i].tensor.ndim;
         GSZ_CHECK(gsz_add_u64(decoded, m->entries[i].tensor.elements * m->entries[i].tensor.itemsize, &decoded), GSZ_E_TOO_LARGE);
     }
+    GSZ_TRY(gsz_model_part_open(&m->heap, in, m->entries, m->count, table_size, &m->model));
     GSZ_CHECK(gsz_left(in) == 0, GSZ_E_HEADER);
     GSZ_CHECK(limit == 0 || decoded <= limit, GSZ_E_OUTPUT_LIMIT);
     if (!m->named) return GSZ_OK;
@@ -86,15 +112,16 @@ static int read_table(gsz_message *m, gsz_reader *in) {
     return GSZ_OK;
 }
 
-/* Sections stand in the order of the table, each with its checksum, and fill the message exactly. */
+/* Sections stand in the order of the table, then segments, each with its checksum, and fill the message exactly. */
 static int place_sections(gsz_message *m, gsz_reader *in) {
     for (size_t i = 0; i < m->count; i++) {
         gsz_entry *e = &m->entries[i];
         const uint8_t *crc;
-        if (e->tensor.codec < GSZ_CODEC_RAW) continue;
+        if (!gsz_has_section(e->tensor.codec)) continue;
         GSZ_CHECK(gsz_get_bytes(in, e->section_size, &e->section), GSZ_E_TRUNCATED);
         GSZ_CHECK(gsz_get_bytes(in, 4, &crc), GSZ_E_TRUNCATED);
     }
+    GSZ_TRY(gsz_model_part_place(&m->model, in));
     GSZ_CHECK(gsz_left(in) == 0, GSZ_E_TRAILING);
     return GSZ_OK;
 }
@@ -137,6 +164,12 @@ void gsz_close(gsz_message *m) {
     gsz_allocator hook = m->heap.hook;
     gsz_release(&m->heap, m->entries, m->count * sizeof(gsz_entry));
     gsz_release(&m->heap, m->shapes, m->shapes_size);
+    gsz_model_reader_release(&m->heap, &m->model);
+    while (m->names != NULL) {
+        name_block *next = m->names->next;
+        gsz_release(&m->heap, m->names, sizeof *m->names);
+        m->names = next;
+    }
     gsz_heap_destroy(&m->heap);
     hook.release(hook.opaque, m);
 }
@@ -157,7 +190,8 @@ int gsz_message_info(const gsz_message *m, size_t index, gsz_info *info) {
     info->shape = t->shape;
     info->elements = t->elements;
     info->nbytes = t->elements * t->itemsize;
-    info->compressed = e->entry_size + (t->codec >= GSZ_CODEC_RAW ? e->section_size + 4 : 0);
+    info->compressed = e->entry_size + (gsz_has_section(t->codec) ? e->section_size + 4 : 0);
+    if (t->codec == GSZ_CODEC_MODEL) info->compressed += gsz_model_part_share(&m->model, m->entries, index);
     info->codec = t->codec;
     info->mode = t->mode;
     info->grid = t->grid;
@@ -167,7 +201,7 @@ int gsz_message_info(const gsz_message *m, size_t index, gsz_info *info) {
     return GSZ_OK;
 }
 
-/* ---- one tensor */
+/* ---- tensors */
 
 typedef struct {
     const gsz_tensor *tensor;
@@ -202,19 +236,16 @@ static int cut_section(const gsz_entry *e, gsz_reader *parts, size_t count) {
     return GSZ_OK;
 }
 
-static int decode_chunks(gsz_heap *heap, const gsz_message *m, const gsz_entry *e, void *out) {
-    gsz_work work[GSZ_MAX_THREADS];
+static int decode_chunks(const gsz_workers *workers, const gsz_entry *e, void *out) {
+    gsz_heap *heap = workers->heap;
     gsz_lattice lattice;
     size_t chunk, count;
-    unsigned nworkers = gsz_worker_count(&m->options);
     GSZ_CHECK(gsz_tensor_chunks(&e->tensor, &lattice, &chunk, &count), GSZ_E_HEADER);
     gsz_reader *parts = (gsz_reader *)gsz_alloc(heap, count * sizeof *parts);
     GSZ_CHECK(parts != NULL, GSZ_E_MEMORY);
-    for (unsigned i = 0; i < nworkers; i++) gsz_work_init(&work[i], heap, m->kernels);
-    decoding d = {&e->tensor, work, parts, out};
+    decoding d = {&e->tensor, workers->work, parts, out};
     int status = cut_section(e, parts, count);
-    if (status == GSZ_OK) status = gsz_parallel_for(count, nworkers, decode_one, &d);
-    for (unsigned i = 0; i < nworkers; i++) gsz_work_release(&work[i]);
+    if (status == GSZ_OK) status = gsz_parallel_for(count, workers->count, decode_one, &d);
     gsz_release(heap, parts, count * sizeof *parts);
     return status;
 }
@@ -226,28 +257,65 @@ static void fill_constant(const gsz_entry *e, void *out) {
         memcpy((uint8_t *)out + done * itemsize, out, GSZ_MIN(done, n - done) * itemsize);
 }
 
-int gsz_decode(const gsz_message *m, size_t index, void *out, size_t size) {
-    GSZ_CHECK(index < m->count, GSZ_E_PARAMETER);
-    const gsz_entry *e = &m->entries[index];
+/* A tensor that has an entry and a section of its own, or none. */
+static int decode_alone(const gsz_workers *workers, const gsz_entry *e, void *out) {
     const gsz_tensor *t = &e->tensor;
-    GSZ_CHECK(size == t->elements * t->itemsize, GSZ_E_OUTPUT_SIZE);
-    GSZ_CHECK(out != NULL || size == 0, GSZ_E_PARAMETER);
-    if (t->codec == GSZ_CODEC_EMPTY) return GSZ_OK;
+    if (t->codec == GSZ_CODEC_EMPTY || t->codec == GSZ_CODEC_MODEL) return GSZ_OK;
     if (t->codec == GSZ_CODEC_CONSTANT) {
         fill_constant(e, out);
         return GSZ_OK;
     }
     uint32_t stored = gsz_load_le32(e->section + e->section_size);      /* nocheck: place_sections */
-    GSZ_CHECK(stored == m->kernels->crc32c(0, e->section, (size_t)e->section_size), GSZ_E_SECTION_CHECKSUM);
-    if (t->codec == GSZ_CODEC_RAW) {
-        gsz_copy_le(out, e->section, (size_t)t->elements, t->itemsize);
-        return GSZ_OK;
-    }
+    GSZ_CHECK(stored == workers->work[0].kernels->crc32c(0, e->section, (size_t)e->section_size), GSZ_E_SECTION_CHECKSUM);
+    if (t->codec != GSZ_CODEC_RAW) return decode_chunks(workers, e, out);
+    gsz_copy_le(out, e->section, (size_t)t->elements, t->itemsize);
+    return GSZ_OK;
+}
+
+static int decode_wanted(const gsz_workers *workers, const gsz_message *m, void *const *out) {
+    for (size_t i = 0; i < m->count; i++)
+        if (out[i] != NULL) GSZ_TRY(decode_alone(workers, &m->entries[i], out[i]));
+    return gsz_model_part_decode(workers, &m->model, m->entries, m->count, out);
+}
+
+int gsz_decode_tensors(const gsz_message *m, void *const *out, const size_t *size) {
+    gsz_work work[GSZ_MAX_THREADS];
     gsz_heap heap;
+    GSZ_CHECK((out != NULL && size != NULL) || m->count == 0, GSZ_E_PARAMETER);
+    for (size_t i = 0; i < m->count; i++)
+        GSZ_CHECK(out[i] == NULL || size[i] == m->entries[i].tensor.elements * m->entries[i].tensor.itemsize, GSZ_E_OUTPUT_SIZE);
+    gsz_workers workers = {&heap, work, gsz_worker_count(&m->options)};
     gsz_fpenv saved = gsz_fp_enter();
     gsz_heap_init(&heap, &m->options);
-    int status = decode_chunks(&heap, m, e, out);
+    for (unsigned i = 0; i < workers.count; i++) gsz_work_init(&work[i], &heap, m->kernels);
+    int status = decode_wanted(&workers, m, out);
+    for (unsigned i = 0; i < workers.count; i++) gsz_work_release(&work[i]);
     gsz_heap_destroy(&heap);
     gsz_fp_leave(saved);
+    return status;
+}
+
+int gsz_decode(const gsz_message *m, size_t index, void *out, size_t size) {
+    GSZ_CHECK(index < m->count, GSZ_E_PARAMETER);
+    GSZ_CHECK(size == m->entries[index].tensor.elements * m->entries[index].tensor.itemsize, GSZ_E_OUTPUT_SIZE);
+    GSZ_CHECK(out != NULL || size == 0, GSZ_E_PARAMETER);
+    if (out == NULL) return GSZ_OK;
+    void *one = out;
+    if (m->count == 1) return gsz_decode_tensors(m, &one, &size);
+    gsz_heap heap;
+    gsz_heap_init(&heap, &m->options);
+    const size_t outs_size = m->count * sizeof(void *), sizes_size = m->count * sizeof(size_t);
+    void **outs = (void **)gsz_alloc(&heap, outs_size);
+    size_t *sizes = (size_t *)gsz_alloc(&heap, sizes_size);
+    int status = GSZ_E_MEMORY;
+    if (outs != NULL && sizes != NULL) {
+        memset((void *)outs, 0, outs_size);
+        outs[index] = out;
+        sizes[index] = size;
+        status = gsz_decode_tensors(m, outs, sizes);
+    }
+    gsz_release(&heap, (void *)outs, outs_size);
+    gsz_release(&heap, sizes, sizes_size);
+    gsz_heap_destroy(&heap);
     return status;
 }

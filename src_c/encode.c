@@ -1,13 +1,18 @@
 /* Encoding a message: plan every tensor, code the chunks side by side, put the parts together. */
 #include "fpenv.h"
+#include "learn.h"
 #include "message.h"
+#include "model_part.h"
 #include "names.h"
+#include "trial.h"
 
 typedef struct {
     const gsz_input *in;
     gsz_entry entry;
+    gsz_model_source source;    /* GSZ_CODEC_MODEL */
     gsz_writer *parts;          /* coded chunks */
     size_t chunks;
+    gsz_tensor modelled;        /* as it was under the model, where that is compared with going without */
     uint8_t constant[8];
     int todo;                   /* its chunks are to be coded */
 } plan;
@@ -19,8 +24,10 @@ typedef struct {
     gsz_work *work;             /* one a worker */
     plan *plans;
     size_t count;
+    unsigned nworkers;
     job *jobs;
     size_t njobs;
+    gsz_model_writer model;
 } encoding;
 
 static int check_input(const gsz_input *in, int named) {
@@ -28,8 +35,10 @@ static int check_input(const gsz_input *in, int named) {
     GSZ_CHECK(in->ndim <= GSZ_MAX_DIMS && (in->ndim == 0 || in->shape != NULL), GSZ_E_PARAMETER);
     GSZ_CHECK(in->bound >= 0 && in->bound <= 0x1.fffffffffffffp1023, GSZ_E_PARAMETER);
     GSZ_CHECK(in->mode >= GSZ_ABS && in->mode <= GSZ_PSNR, GSZ_E_PARAMETER);
-    GSZ_CHECK((in->predictor >= GSZ_PREDICT_NONE && in->predictor <= GSZ_PREDICT_LORENZO3)
+    GSZ_CHECK((in->predictor >= GSZ_PREDICT_NONE && in->predictor <= GSZ_PREDICT_LOW_RANK)
               || in->predictor == GSZ_PREDICT_AUTO, GSZ_E_PARAMETER);
+    GSZ_CHECK(in->level == GSZ_LEVEL_BALANCED || in->level == GSZ_LEVEL_FAST, GSZ_E_PARAMETER);
+    GSZ_CHECK(in->grid == GSZ_GRID_ALIGNED || in->grid == GSZ_GRID_CENTRED || in->grid == GSZ_GRID_AUTO, GSZ_E_PARAMETER);
     GSZ_CHECK(!named || gsz_name_ok(in->name, in->name_length), GSZ_E_PARAMETER);
     return GSZ_OK;
 }
@@ -45,18 +54,42 @@ static int set_entry(const gsz_input *in, gsz_entry *e) {
     return gsz_tensor_measure(t);
 }
 
+/* Smooth tensors: is the model still the better choice? */
+static int model_wins(gsz_work *work, const plan *p, int *wins) {
+    gsz_tensor otherwise = p->entry.tensor;
+    double with, without;
+    gsz_tensor_plan_uniform(&otherwise, p->in);
+    GSZ_TRY(gsz_trial_model(work, &p->source.structure, p->in->data, &with));
+    GSZ_TRY(gsz_trial_uniform(work, &otherwise, p->in->data, &without));
+    *wins = with < without;
+    return GSZ_OK;
+}
+
+/* What the model needs to know; a tensor that it cannot hold, or that is better off so, goes without. */
+static int learn(gsz_work *work, plan *p) {
+    gsz_tensor *t = &p->entry.tensor;
+    int possible = 0, low_rank = t->predictor == GSZ_PREDICT_LOW_RANK;
+    GSZ_TRY(gsz_structure_init(work->heap, &p->source.structure, t->dtype, t->grid == GSZ_GRID_ALIGNED, t->eb, t->shape, t->ndim));
+    GSZ_TRY(gsz_structure_learn(work, &p->source.structure, p->in->data, low_rank, &possible));
+    if (possible && t->smooth && p->in->predictor == GSZ_PREDICT_AUTO) GSZ_TRY(model_wins(work, p, &possible));
+    if (!possible) gsz_tensor_plan_uniform(t, p->in);
+    return GSZ_OK;
+}
+
 static int plan_one(void *arg, unsigned worker, size_t i) {
     encoding *c = (encoding *)arg;
     plan *p = &c->plans[i];
     gsz_tensor *t = &p->entry.tensor;
     GSZ_TRY(set_entry(p->in, &p->entry));
     GSZ_CHECK(t->elements == 0 || p->in->data != NULL, GSZ_E_PARAMETER);
-    GSZ_TRY(gsz_tensor_plan(&c->work[worker], t, p->in->data, p->in->bound, p->in->predictor));
+    GSZ_TRY(gsz_tensor_plan(&c->work[worker], t, p->in));
     if (t->codec == GSZ_CODEC_CONSTANT) {
         gsz_copy_le(p->constant, p->in->data, 1, t->itemsize);
         p->entry.constant = p->constant;
     }
-    p->todo = t->codec >= GSZ_CODEC_EXACT;
+    p->source.data = p->in->data;
+    if (t->codec == GSZ_CODEC_MODEL) GSZ_TRY(learn(&c->work[worker], p));
+    p->todo = t->codec == GSZ_CODEC_EXACT || t->codec == GSZ_CODEC_UNIFORM;
     return GSZ_OK;
 }
 
@@ -85,7 +118,7 @@ static int make_parts(gsz_heap *heap, plan *p) {
 }
 
 /* Codes the chunks of all tensors that are to be done, side by side. */
-static int code_chunks(encoding *c, unsigned nthreads) {
+static int code_chunks(encoding *c) {
     uint64_t n = 0;
     for (size_t i = 0; i < c->count; i++) {
         if (!c->plans[i].todo) continue;
@@ -99,7 +132,7 @@ static int code_chunks(encoding *c, unsigned nthreads) {
     job *next = c->jobs;
     for (size_t i = 0; i < c->count; i++)
         for (size_t k = 0; c->plans[i].todo && k < c->plans[i].chunks; k++) next->tensor = &c->plans[i], next++->index = k;
-    int status = gsz_parallel_for(c->njobs, nthreads, code_one, c);
+    int status = gsz_parallel_for(c->njobs, c->nworkers, code_one, c);
     gsz_release(c->heap, c->jobs, c->njobs * sizeof(job));
     c->jobs = NULL;
     return status;
@@ -144,15 +177,105 @@ static int write_section(const plan *p, const gsz_kernels *kernels, gsz_writer *
     return gsz_put_le32(out, kernels->crc32c(0, out->data + start, out->size - start));
 }
 
-static int write_message(const encoding *c, int named, gsz_writer *out) {
-    const gsz_kernels *kernels = c->work[0].kernels;
+/* ---- the tensors under the model */
+
+static uint64_t model_bytes(const gsz_model_writer *m) {
+    uint64_t size = m->tables.size;
+    for (size_t i = 0; i < m->cut.nsegments; i++) size += gsz_varint_size(m->segments[i].size) + m->segments[i].size + 4;
+    return size;
+}
+
+static int encode_model(encoding *c) {
+    const gsz_workers workers = {c->heap, c->work, c->nworkers};
+    if (c->count == 0) return GSZ_OK;
+    return gsz_model_part_encode(&workers, &c->plans[0].entry, &c->plans[0].source, c->count, sizeof(plan), &c->model);
+}
+
+/* Where little is to be gained, or little is left: tensors of few elements, or almost all zeros. */
+#define FEW_ELEMENTS ((uint64_t)1 << 16)
+#define HARDLY_ANYTHING 128u
+
+typedef struct { uint64_t elements, raw; int forced; } modelled_sum;
+
+static modelled_sum sum_modelled(const encoding *c) {
+    modelled_sum sum = {0, 0, 0};
+    for (size_t i = 0; i < c->count; i++) {
+        const gsz_tensor *t = &c->plans[i].entry.tensor;
+        if (t->codec != GSZ_CODEC_MODEL) continue;
+        sum.elements += t->elements;
+        sum.raw += t->elements * t->itemsize;
+        sum.forced |= c->plans[i].in->predictor != GSZ_PREDICT_AUTO;
+    }
+    return sum;
+}
+
+/* The model's tensors again without it; returns the bytes that they take so. */
+static int encode_otherwise(encoding *c, uint64_t *size) {
+    *size = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        plan *p = &c->plans[i];
+        if (p->entry.tensor.codec != GSZ_CODEC_MODEL) continue;
+        p->modelled = p->entry.tensor;
+        gsz_tensor_plan_uniform(&p->entry.tensor, p->in);
+        p->todo = 1;
+    }
+    do {
+        GSZ_TRY(code_chunks(c));
+    } while (settle(c));
+    for (size_t i = 0; i < c->count; i++) {
+        const gsz_entry *e = &c->plans[i].entry;
+        if (c->plans[i].modelled.codec == GSZ_CODEC_MODEL) *size += e->section_size + gsz_varint_size(e->section_size) + 4 + 1;
+    }
+    return GSZ_OK;
+}
+
+/* Is the message shorter without the model?  Asked where it may be so. */
+static int compare(encoding *c) {
+    const modelled_sum sum = sum_modelled(c);
+    const uint64_t size = model_bytes(&c->model);
+    uint64_t otherwise;
+    const int doubtful = sum.elements <= FEW_ELEMENTS || size < sum.elements / HARDLY_ANYTHING;
+    if (sum.elements == 0 || (size < sum.raw && (sum.forced || !doubtful))) return GSZ_OK;
+    GSZ_TRY(encode_otherwise(c, &otherwise));
+    if (otherwise <= size) {
+        gsz_model_writer_release(&c->model);
+        return GSZ_OK;
+    }
+    for (size_t i = 0; i < c->count; i++) {
+        plan *p = &c->plans[i];
+        if (p->modelled.codec != GSZ_CODEC_MODEL) continue;
+        release_parts(c->heap, p);
+        p->entry.tensor = p->modelled;
+    }
+    return GSZ_OK;
+}
+
+/* ---- the message */
+
+static int write_table(const encoding *c, int named, gsz_writer *table) {
+    gsz_table_state state;
+    memset(&state, 0, sizeof state);
+    if (named) GSZ_TRY(gsz_put_varint(table, c->count));
+    for (size_t i = 0; i < c->count; i++) GSZ_TRY(gsz_entry_write(&state, &c->plans[i].entry, named, table));
+    GSZ_TRY(gsz_put_bytes(table, c->model.tables.data, c->model.tables.size));
+    for (size_t i = 0; i < c->model.cut.nsegments; i++) GSZ_TRY(gsz_put_varint(table, c->model.segments[i].size));
+    return GSZ_OK;
+}
+
+static int write_segments(const encoding *c, gsz_writer *out) {
+    for (size_t i = 0; i < c->model.cut.nsegments; i++) {
+        const gsz_writer *s = &c->model.segments[i];
+        GSZ_TRY(gsz_put_bytes(out, s->data, s->size));
+        GSZ_TRY(gsz_put_le32(out, c->work[0].kernels->crc32c(0, s->data, s->size)));
+    }
+    return GSZ_OK;
+}
+
+static int write_header(const encoding *c, int named, gsz_writer *out) {
     gsz_writer table;
-    uint64_t size;
-    int status = GSZ_OK;
     gsz_writer_init(&table, c->heap);
-    if (named) status = gsz_put_varint(&table, c->count);
-    for (size_t i = 0; status == GSZ_OK && i < c->count; i++) status = gsz_entry_write(&c->plans[i].entry, named, &table);
-    size = table.size + 64;
+    int status = write_table(c, named, &table);
+    uint64_t size = table.size + model_bytes(&c->model) + 64;
     for (size_t i = 0; i < c->count; i++) size += c->plans[i].entry.section_size + 4;
     if (status == GSZ_OK) status = size <= SIZE_MAX / 4 ? gsz_writer_reserve(out, (size_t)size) : GSZ_E_TOO_LARGE;
     if (status == GSZ_OK) status = gsz_put_bytes(out, gsz_magic, 3);
@@ -160,12 +283,16 @@ static int write_message(const encoding *c, int named, gsz_writer *out) {
     if (status == GSZ_OK) status = gsz_put_u8(out, named ? GSZ_FLAG_NAMED : 0);
     if (status == GSZ_OK) status = gsz_put_varint(out, table.size);
     if (status == GSZ_OK) status = gsz_put_bytes(out, table.data, table.size);
+    if (status == GSZ_OK) status = gsz_put_le32(out, c->work[0].kernels->crc32c(0, out->data, out->size));
     gsz_writer_release(&table);
-    GSZ_TRY(status);
-    GSZ_TRY(gsz_put_le32(out, kernels->crc32c(0, out->data, out->size)));
+    return status;
+}
+
+static int write_message(const encoding *c, int named, gsz_writer *out) {
+    GSZ_TRY(write_header(c, named, out));
     for (size_t i = 0; i < c->count; i++)
-        if (c->plans[i].entry.tensor.codec >= GSZ_CODEC_RAW) GSZ_TRY(write_section(&c->plans[i], kernels, out));
-    return GSZ_OK;
+        if (gsz_has_section(c->plans[i].entry.tensor.codec)) GSZ_TRY(write_section(&c->plans[i], c->work[0].kernels, out));
+    return write_segments(c, out);
 }
 
 static int check_names(encoding *c) {
@@ -179,7 +306,7 @@ static int check_names(encoding *c) {
     return GSZ_OK;
 }
 
-static int run(encoding *c, const gsz_input *in, int named, unsigned nthreads, gsz_writer *out) {
+static int run(encoding *c, const gsz_input *in, int named, gsz_writer *out) {
     c->plans = (plan *)gsz_alloc(c->heap, c->count * sizeof(plan));
     GSZ_CHECK(c->plans != NULL, GSZ_E_MEMORY);
     memset(c->plans, 0, c->count * sizeof(plan));
@@ -188,18 +315,24 @@ static int run(encoding *c, const gsz_input *in, int named, unsigned nthreads, g
         c->plans[i].in = &in[i];
     }
     if (named) GSZ_TRY(check_names(c));
-    GSZ_TRY(gsz_parallel_for(c->count, nthreads, plan_one, c));
+    GSZ_TRY(gsz_parallel_for(c->count, c->nworkers, plan_one, c));
     do {
-        GSZ_TRY(code_chunks(c, nthreads));
+        GSZ_TRY(code_chunks(c));
     } while (settle(c));
+    GSZ_TRY(encode_model(c));
+    GSZ_TRY(compare(c));
     return write_message(c, named, out);
 }
 
-static void release(encoding *c, unsigned nworkers) {
-    for (size_t i = 0; c->plans != NULL && i < c->count; i++) release_parts(c->heap, &c->plans[i]);
+static void release(encoding *c) {
+    for (size_t i = 0; c->plans != NULL && i < c->count; i++) {
+        release_parts(c->heap, &c->plans[i]);
+        gsz_structure_release(c->heap, &c->plans[i].source.structure);
+    }
+    gsz_model_writer_release(&c->model);
     gsz_release(c->heap, c->jobs, c->njobs * sizeof(job));
     gsz_release(c->heap, c->plans, c->count * sizeof(plan));
-    for (unsigned i = 0; i < nworkers; i++) gsz_work_release(&c->work[i]);
+    for (unsigned i = 0; i < c->nworkers; i++) gsz_work_release(&c->work[i]);
 }
 
 int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_options *options,
@@ -214,11 +347,13 @@ int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_opti
     gsz_heap_init(&heap, options);
     gsz_writer_init(&out, &heap);
     for (unsigned i = 0; i < nworkers; i++) gsz_work_init(&work[i], &heap, gsz_kernels_for(gsz_cpu_features() & options->cpu_mask));
-    encoding c = {&heap, work, NULL, count, NULL, 0};
+    encoding c;
+    memset(&c, 0, sizeof c);
+    c.heap = &heap, c.work = work, c.nworkers = nworkers, c.count = count;
     gsz_fpenv saved = gsz_fp_enter();
-    int status = run(&c, tensors, named, nworkers, &out);
+    int status = run(&c, tensors, named, &out);
     gsz_fp_leave(saved);
-    release(&c, nworkers);
+    release(&c);
     if (status == GSZ_OK) {
         *data = out.data;
         *size = out.size;
@@ -227,6 +362,13 @@ int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_opti
     }
     gsz_heap_destroy(&heap);
     return status;
+}
+
+void gsz_input_init(gsz_input *input) {
+    memset(input, 0, sizeof *input);
+    input->predictor = GSZ_PREDICT_AUTO;
+    input->level = GSZ_LEVEL_BALANCED;
+    input->grid = GSZ_GRID_AUTO;
 }
 
 void gsz_free(const gsz_options *options, void *data) {
@@ -247,7 +389,7 @@ uint64_t gsz_compress_bound(const gsz_input *tensors, size_t count, int named) {
         if ((tensors[i].ndim > 0 && tensors[i].shape == NULL) || (named && tensors[i].name_length > GSZ_MAX_NAME)) return 0;
         if (set_entry(&tensors[i], &e) != GSZ_OK) return 0;
         for (unsigned d = 0; d < e.tensor.ndim; d++) entry += gsz_varint_size(e.tensor.shape[d]);
-        if (named) entry += 2 + tensors[i].name_length;
+        if (named) entry += 4 + tensors[i].name_length;
         if (!gsz_add_u64(size, entry + e.tensor.elements * e.tensor.itemsize, &size)) return 0;
     }
     return size;

@@ -73,6 +73,8 @@ typedef enum {
 
 typedef enum {
     GSZ_PREDICT_NONE = 0, GSZ_PREDICT_LORENZO1 = 1, GSZ_PREDICT_LORENZO2 = 2, GSZ_PREDICT_LORENZO3 = 3,
+    GSZ_PREDICT_STRUCTURE = 4,      /* rows, columns and taps, without low rank */
+    GSZ_PREDICT_LOW_RANK = 5,       /* and a low-rank part where it pays */
     GSZ_PREDICT_AUTO = 255
 } gsz_predictor;
 
@@ -81,11 +83,19 @@ typedef enum {
     GSZ_CODEC_CONSTANT = 1,  /* all elements have the same bits */
     GSZ_CODEC_RAW = 2,       /* stored */
     GSZ_CODEC_EXACT = 3,     /* bit-exact: byte planes, entropy coded */
-    GSZ_CODEC_UNIFORM = 4    /* uniform quantiser with an absolute error bound */
+    GSZ_CODEC_UNIFORM = 4,   /* absolute error bound: uniform quantiser, Huffman */
+    GSZ_CODEC_MODEL = 5      /* absolute error bound: the gradient model, rANS */
 } gsz_codec;
 
-typedef enum { GSZ_GRID_ALIGNED = 0 } gsz_grid;
-typedef enum { GSZ_CODER_HUFFMAN = 0 } gsz_coder;
+/* Where the bins lie: on multiples of their width, or centred on what is predicted. */
+typedef enum { GSZ_GRID_ALIGNED = 0, GSZ_GRID_CENTRED = 1, GSZ_GRID_AUTO = 255 } gsz_grid;
+typedef enum { GSZ_CODER_HUFFMAN = 0, GSZ_CODER_RANS = 1 } gsz_coder;
+
+/* How much work to spend.  Any decoder decodes any level. */
+typedef enum {
+    GSZ_LEVEL_BALANCED = 0,  /* the gradient model; for smooth arrays, what GSZ_LEVEL_FAST does */
+    GSZ_LEVEL_FAST = 1       /* uniform quantiser, Lorenzo prediction, Huffman */
+} gsz_level;
 
 /* CPU features that hot loops may use; every mask gives the same bytes. */
 #define GSZ_CPU_AVX2 1u
@@ -121,7 +131,12 @@ typedef struct {
     double bound;               /* >= 0 and finite; 0 = bit-exact; ignored for integers and bools */
     int mode;                   /* gsz_mode */
     int predictor;              /* gsz_predictor */
+    int level;                  /* gsz_level */
+    int grid;                   /* gsz_grid */
 } gsz_input;
+
+/* Zeros, and the choices left to the library: GSZ_PREDICT_AUTO, GSZ_LEVEL_BALANCED, GSZ_GRID_AUTO. */
+void gsz_input_init(gsz_input *input);
 
 /* Largest size of a message holding these tensors (data may be NULL), 0 if not representable. */
 uint64_t gsz_compress_bound(const gsz_input *tensors, size_t count, int named);
@@ -141,9 +156,9 @@ typedef struct {
     const uint64_t *shape;
     uint64_t elements;
     uint64_t nbytes;            /* decoded */
-    uint64_t compressed;        /* bytes of its section and of its table entry */
+    uint64_t compressed;        /* bytes of its table entry and its section; its share where segments hold several tensors */
     int codec;                  /* gsz_codec */
-    int mode, grid, predictor, coder;   /* meaningful for GSZ_CODEC_UNIFORM */
+    int mode, grid, predictor, coder;   /* meaningful for GSZ_CODEC_UNIFORM and GSZ_CODEC_MODEL */
     double eb;                  /* absolute bound; 0 for the bit-exact codecs */
 } gsz_info;
 
@@ -162,6 +177,10 @@ int gsz_message_info(const gsz_message *message, size_t index, gsz_info *info);
  * `out` must be aligned for its dtype.  The section's checksum is checked before anything is decoded.  On an error,
  * out holds nothing useful. */
 int gsz_decode(const gsz_message *message, size_t index, void *out, size_t size);
+
+/* Decode several tensors at once: out[i] and size[i] are those of tensor i, out[i] = NULL for one that is not wanted.
+ * Faster than one by one: small tensors share segments, and threads share the work. */
+int gsz_decode_tensors(const gsz_message *message, void *const *out, const size_t *size);
 
 /* 0 when this build and the current CPU settings compute floats as the format needs. */
 int gsz_selftest(void);

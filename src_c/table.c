@@ -3,24 +3,52 @@
 #include "bound.h"
 #include "fp.h"
 
-int gsz_entry_write(const gsz_entry *e, int named, gsz_writer *out) {
+/* ---- writing */
+
+/* What a name has in common with the one before: up to 255 bytes of its beginning, and of the end of what is left. */
+static void shared_ends(const gsz_table_state *before, const gsz_entry *e, size_t *front, size_t *back) {
+    size_t most = GSZ_MIN(before->name_length, e->name_length), n = 0;
+    while (n < GSZ_MIN(most, (size_t)GSZ_MAX_SHARED) && before->name[n] == e->name[n]) n++;
+    *front = n;
+    for (n = 0; n < GSZ_MIN(most - *front, (size_t)GSZ_MAX_SHARED); n++)
+        if (before->name[before->name_length - 1 - n] != e->name[e->name_length - 1 - n]) break;
+    *back = n;
+}
+
+static int write_name(gsz_table_state *state, const gsz_entry *e, gsz_writer *out) {
+    size_t front, back;
+    shared_ends(state, e, &front, &back);
+    GSZ_TRY(gsz_put_u8(out, (unsigned)front));
+    GSZ_TRY(gsz_put_u8(out, (unsigned)back));
+    GSZ_TRY(gsz_put_varint(out, e->name_length - front - back));
+    GSZ_TRY(gsz_put_bytes(out, e->name + front, e->name_length - front - back));
+    state->name = e->name;
+    state->name_length = e->name_length;
+    return GSZ_OK;
+}
+
+/* Mode, grid and the bytes of the bound that are not 0; none where it is the bound before. */
+static int write_bound(gsz_table_state *state, const gsz_tensor *t, gsz_writer *out) {
+    const uint64_t bits = gsz_bits_of_double(t->eb);
+    unsigned bytes = 8;
+    while (bytes > 2 && (bits >> (8 * (8 - bytes)) & 255) == 0) bytes--;
+    if (t->eb == state->eb) bytes = 1;
+    GSZ_TRY(gsz_put_u8(out, (unsigned)t->mode | (unsigned)t->grid << 3 | (bytes - 1) << 5));
+    for (unsigned i = 0; bytes > 1 && i < bytes; i++) GSZ_TRY(gsz_put_u8(out, (unsigned)(bits >> (56 - 8 * i)) & 255));
+    state->eb = t->eb;
+    return GSZ_OK;
+}
+
+int gsz_entry_write(gsz_table_state *state, const gsz_entry *e, int named, gsz_writer *out) {
     const gsz_tensor *t = &e->tensor;
-    if (named) {
-        GSZ_TRY(gsz_put_varint(out, e->name_length));
-        GSZ_TRY(gsz_put_bytes(out, e->name, e->name_length));
-    }
-    GSZ_TRY(gsz_put_u8(out, (unsigned)t->dtype));
+    if (named) GSZ_TRY(write_name(state, e, out));
+    GSZ_TRY(gsz_put_u8(out, (unsigned)t->dtype | (unsigned)t->codec << 5));
     GSZ_TRY(gsz_put_u8(out, t->ndim));
     for (unsigned i = 0; i < t->ndim; i++) GSZ_TRY(gsz_put_varint(out, t->shape[i]));
-    GSZ_TRY(gsz_put_u8(out, (unsigned)t->codec));
-    if (t->codec == GSZ_CODEC_EMPTY) return GSZ_OK;
     if (t->codec == GSZ_CODEC_CONSTANT) return gsz_put_bytes(out, e->constant, t->itemsize);
-    if (t->codec == GSZ_CODEC_UNIFORM) {
-        GSZ_TRY(gsz_put_u8(out, (unsigned)t->mode | (unsigned)t->grid << 4));
-        GSZ_TRY(gsz_put_u8(out, (unsigned)t->predictor | (unsigned)t->coder << 4));
-        GSZ_TRY(gsz_put_le64(out, gsz_bits_of_double(t->eb)));
-    }
-    return gsz_put_varint(out, e->section_size);
+    if (t->codec >= GSZ_CODEC_UNIFORM) GSZ_TRY(write_bound(state, t, out));
+    if (t->codec == GSZ_CODEC_UNIFORM) GSZ_TRY(gsz_put_u8(out, (unsigned)t->predictor | (unsigned)t->coder << 4));
+    return gsz_has_section(t->codec) ? gsz_put_varint(out, e->section_size) : GSZ_OK;
 }
 
 /* Chunks a tensor is cut into; 0 if its shape does not admit its predictor. */
@@ -32,64 +60,87 @@ static size_t count_chunks(const gsz_tensor *t) {
 
 /* ---- reading: every failure is a malformed header, unless a reserved value shows a newer writer */
 
-static int read_name(gsz_reader *in, gsz_entry *e) {
+static int read_name(gsz_table_state *state, gsz_reader *in, char *pool, gsz_entry *e) {
+    unsigned front, back;
     uint64_t length;
     const uint8_t *p;
-    GSZ_CHECK(gsz_get_varint(in, &length) == 1 && length <= GSZ_MAX_NAME, GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_u8(in, &front) && gsz_get_u8(in, &back) && front + back <= state->name_length, GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_varint(in, &length) == 1 && length <= GSZ_MAX_NAME - GSZ_MIN(front + back, (unsigned)GSZ_MAX_NAME), GSZ_E_HEADER);
     GSZ_CHECK(gsz_get_bytes(in, length, &p), GSZ_E_HEADER);
-    e->name = (const char *)p;
-    e->name_length = (size_t)length;
+    if (front > 0) memcpy(pool, state->name, front);
+    if (length > 0) memcpy(pool + front, p, (size_t)length);
+    if (back > 0) memcpy(pool + front + length, state->name + state->name_length - back, back);
+    state->name = e->name = pool;
+    state->name_length = e->name_length = front + (size_t)length + back;
     GSZ_CHECK(gsz_name_ok(e->name, e->name_length), GSZ_E_HEADER);
     return GSZ_OK;
 }
 
 static int read_shape(gsz_reader *in, uint64_t *pool, gsz_tensor *t) {
-    unsigned dtype;
-    GSZ_CHECK(gsz_get_u8(in, &dtype), GSZ_E_HEADER);
-    GSZ_CHECK(gsz_itemsize((int)dtype) != 0, GSZ_E_RESERVED);
+    unsigned kind;
+    GSZ_CHECK(gsz_get_u8(in, &kind), GSZ_E_HEADER);
+    t->dtype = (int)(kind & 31);
+    t->codec = (int)(kind >> 5);
+    GSZ_CHECK(gsz_itemsize(t->dtype) != 0 && t->codec <= GSZ_CODEC_MODEL, GSZ_E_RESERVED);
     GSZ_CHECK(gsz_get_u8(in, &t->ndim) && t->ndim <= GSZ_MAX_DIMS, GSZ_E_HEADER);
     for (unsigned i = 0; i < t->ndim; i++) GSZ_CHECK(gsz_get_varint(in, &pool[i]) == 1, GSZ_E_HEADER);
-    t->dtype = (int)dtype;
     t->shape = pool;
     return gsz_tensor_measure(t);
 }
 
-static int read_uniform(gsz_reader *in, gsz_tensor *t) {
-    unsigned mode_grid, predictor_coder;
-    uint64_t bits;
-    GSZ_CHECK(gsz_get_u8(in, &mode_grid) && gsz_get_u8(in, &predictor_coder) && gsz_get_le64(in, &bits), GSZ_E_HEADER);
-    t->mode = (int)(mode_grid & 15);
-    t->grid = (int)(mode_grid >> 4);
-    t->predictor = (int)(predictor_coder & 15);
-    t->coder = (int)(predictor_coder >> 4);
-    t->eb = gsz_double_of_bits(bits);
-    GSZ_CHECK(t->mode <= GSZ_PSNR && t->grid == GSZ_GRID_ALIGNED && t->coder == GSZ_CODER_HUFFMAN
-              && t->predictor <= GSZ_PREDICT_LORENZO3, GSZ_E_RESERVED);
+static int read_bound(gsz_table_state *state, gsz_reader *in, gsz_tensor *t) {
+    unsigned kind;
+    const uint8_t *p;
+    uint64_t bits = 0;
+    GSZ_CHECK(gsz_get_u8(in, &kind), GSZ_E_HEADER);
+    t->mode = (int)(kind & 7);
+    t->grid = (int)(kind >> 3 & 3);
+    unsigned bytes = (kind >> 5) + 1;
+    GSZ_CHECK(t->mode <= GSZ_PSNR && t->grid <= GSZ_GRID_CENTRED, GSZ_E_RESERVED);
+    if (bytes > 1) {
+        GSZ_CHECK(gsz_get_bytes(in, bytes, &p), GSZ_E_HEADER);
+        for (unsigned i = 0; i < bytes; i++) bits |= (uint64_t)p[i] << (56 - 8 * i);
+        state->eb = gsz_double_of_bits(bits);
+    }
+    t->eb = state->eb;
     GSZ_CHECK(t->dtype <= GSZ_FLOAT64, GSZ_E_HEADER);
     GSZ_CHECK(t->eb > 0 && gsz_is_finite(t->eb) && gsz_step(t->dtype, t->eb) > 0, GSZ_E_HEADER);
     return GSZ_OK;
 }
 
-int gsz_entry_read(gsz_reader *in, int named, uint64_t *shape_pool, gsz_entry *e) {
+static int read_predictor(gsz_reader *in, gsz_tensor *t) {
+    unsigned predictor_coder;
+    GSZ_CHECK(gsz_get_u8(in, &predictor_coder), GSZ_E_HEADER);
+    t->predictor = (int)(predictor_coder & 15);
+    t->coder = (int)(predictor_coder >> 4);
+    GSZ_CHECK(t->grid == GSZ_GRID_ALIGNED && t->coder == GSZ_CODER_HUFFMAN && t->predictor <= GSZ_PREDICT_LORENZO3, GSZ_E_RESERVED);
+    return GSZ_OK;
+}
+
+static int read_section_size(gsz_reader *in, gsz_entry *e) {
+    const gsz_tensor *t = &e->tensor;
+    GSZ_CHECK(gsz_get_varint(in, &e->section_size) == 1 && e->section_size <= GSZ_MAX_BYTES, GSZ_E_HEADER);
+    if (t->codec == GSZ_CODEC_RAW) {
+        GSZ_CHECK(e->section_size == t->elements * t->itemsize, GSZ_E_HEADER);
+        return GSZ_OK;
+    }
+    size_t chunks = count_chunks(t);    /* a chunk takes a byte or more: so little input cannot claim much output */
+    GSZ_CHECK(chunks > 0 && chunks <= e->section_size, GSZ_E_HEADER);
+    return GSZ_OK;
+}
+
+int gsz_entry_read(gsz_table_state *state, gsz_reader *in, int named, uint64_t *shape_pool, char *name_pool, gsz_entry *e) {
     const uint8_t *start = in->p;
     gsz_tensor *t = &e->tensor;
-    unsigned codec;
     memset(e, 0, sizeof *e);
-    if (named) GSZ_TRY(read_name(in, e));
+    if (named) GSZ_TRY(read_name(state, in, name_pool, e));
     GSZ_TRY(read_shape(in, shape_pool, t));
-    GSZ_CHECK(gsz_get_u8(in, &codec), GSZ_E_HEADER);
-    GSZ_CHECK(codec <= GSZ_CODEC_UNIFORM, GSZ_E_RESERVED);
-    GSZ_CHECK((codec == GSZ_CODEC_EMPTY) == (t->elements == 0), GSZ_E_HEADER);
-    t->codec = (int)codec;
-    if (codec == GSZ_CODEC_CONSTANT) GSZ_CHECK(gsz_get_bytes(in, t->itemsize, &e->constant), GSZ_E_HEADER);
-    if (codec == GSZ_CODEC_UNIFORM) GSZ_TRY(read_uniform(in, t));
-    if (codec >= GSZ_CODEC_RAW) GSZ_CHECK(gsz_get_varint(in, &e->section_size) == 1, GSZ_E_HEADER);
-    if (codec == GSZ_CODEC_RAW) GSZ_CHECK(e->section_size == t->elements * t->itemsize, GSZ_E_HEADER);
-    GSZ_CHECK(e->section_size <= GSZ_MAX_BYTES, GSZ_E_HEADER);
-    if (codec >= GSZ_CODEC_EXACT) {     /* a chunk takes a byte or more: so little input cannot claim much output */
-        size_t chunks = count_chunks(t);
-        GSZ_CHECK(chunks > 0 && chunks <= e->section_size, GSZ_E_HEADER);
-    }
+    GSZ_CHECK((t->codec == GSZ_CODEC_EMPTY) == (t->elements == 0), GSZ_E_HEADER);
+    if (t->codec == GSZ_CODEC_CONSTANT) GSZ_CHECK(gsz_get_bytes(in, t->itemsize, &e->constant), GSZ_E_HEADER);
+    if (t->codec >= GSZ_CODEC_UNIFORM) GSZ_TRY(read_bound(state, in, t));
+    if (t->codec == GSZ_CODEC_UNIFORM) GSZ_TRY(read_predictor(in, t));
+    if (t->codec == GSZ_CODEC_MODEL) t->predictor = GSZ_PREDICT_STRUCTURE, t->coder = GSZ_CODER_RANS;
+    if (gsz_has_section(t->codec)) GSZ_TRY(read_section_size(in, e));
     e->entry_size = (uint64_t)(in->p - start);
     return GSZ_OK;
 }

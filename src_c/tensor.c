@@ -48,6 +48,9 @@ int gsz_tensor_chunks(const gsz_tensor *t, gsz_lattice *lattice, size_t *chunk, 
 
 /* ---- the choice of a predictor: significant bits of residuals at spread places */
 
+#define LEVEL_SAMPLES 256u
+#define FEW_LEVELS 48u
+#define SHORT_BOUND ((uint64_t)1 << 18)     /* elements */
 #define SAMPLES 128u
 #define SPAN 32u            /* neighbours sampled together: a cache line or two, since the data may be cold */
 
@@ -102,6 +105,7 @@ static int choose_predictor(gsz_tensor *t, const gsz_uniform *u, const void *x) 
     int best = GSZ_PREDICT_NONE;
     for (int p = 1; p <= (int)dims; p++)        /* prediction must win clearly: it spreads what is zero */
         if (cost[p] + cost[p] / 16 < cost[best]) best = p;
+    t->smooth = 2 * cost[best] < cost[GSZ_PREDICT_NONE];
     return best;
 }
 
@@ -112,29 +116,72 @@ static int all_equal(const void *x, size_t n, size_t itemsize) {
     return memcmp(p, p + itemsize, (n - 1) * itemsize) == 0;
 }
 
-static int plan_uniform(gsz_tensor *t, const void *x, int predictor) {
+void gsz_tensor_plan_uniform(gsz_tensor *t, const gsz_input *in) {
     gsz_uniform u = {t->dtype, t->eb, gsz_step(t->dtype, t->eb), {0, 0, 0}};
     gsz_lattice lattice;
     size_t chunk, count;
     t->codec = GSZ_CODEC_UNIFORM;
     t->grid = GSZ_GRID_ALIGNED;
     t->coder = GSZ_CODER_HUFFMAN;
-    t->predictor = predictor == GSZ_PREDICT_AUTO ? choose_predictor(t, &u, x) : predictor;
+    t->predictor = in->predictor <= GSZ_PREDICT_LORENZO3 ? in->predictor : choose_predictor(t, &u, in->data);
     while (!gsz_tensor_chunks(t, &lattice, &chunk, &count)) t->predictor--;     /* fewer dimensions than asked for */
-    return GSZ_OK;
 }
 
-int gsz_tensor_plan(gsz_work *work, gsz_tensor *t, const void *x, double bound, int predictor) {
+/* ---- the gradient model or not */
+
+/* Values that take few distinct levels, far apart: the model would store what lies between them as noise. */
+static int few_levels(const gsz_tensor *t, const void *x) {
+    gsz_uniform u = {t->dtype, t->eb, gsz_step(t->dtype, t->eb), {0, 0, 0}};
+    sampler s = {&u, x, 1 / u.step};
+    int32_t seen[FEW_LEVELS];
+    size_t n = (size_t)t->elements, apart = GSZ_MAX(n / LEVEL_SAMPLES, (size_t)1);
+    unsigned levels = 0;
+    uint64_t sum = 0, count = 0;
+    for (size_t i = 0; i < n && count < LEVEL_SAMPLES; i += apart, count++) {
+        int32_t k = sample_at(&s, i);
+        unsigned j = 0;
+        sum += (uint64_t)(k < 0 ? -(int64_t)k : k);
+        while (j < levels && seen[j] != k) j++;
+        if (j < levels) continue;
+        if (levels == FEW_LEVELS) return 0;
+        seen[levels++] = k;
+    }
+    return sum >= count * 8 && count >= 4 * levels;
+}
+
+/* The bound with few bytes: it is sent for every tensor.  At most 2^-12, or 2^-20, is given away. */
+static double short_bound(const gsz_tensor *t) {
+    uint64_t mask = t->elements < SHORT_BOUND ? ~(uint64_t)0 << 40 : ~(uint64_t)0 << 32;
+    double eb = gsz_double_of_bits(gsz_bits_of_double(t->eb) & mask);
+    return t->mode == GSZ_ABS || !(eb > 0) ? t->eb : eb;
+}
+
+static int for_model(const gsz_tensor *t, const gsz_input *in) {
+    if (in->predictor != GSZ_PREDICT_AUTO) return in->predictor > GSZ_PREDICT_LORENZO3;
+    return in->level != GSZ_LEVEL_FAST && !few_levels(t, in->data);
+}
+
+int gsz_tensor_plan(gsz_work *work, gsz_tensor *t, const gsz_input *in) {
     size_t n = (size_t)t->elements;
     t->eb = 0;
     if (n == 0) t->codec = GSZ_CODEC_EMPTY;
-    else if (all_equal(x, n, t->itemsize)) t->codec = GSZ_CODEC_CONSTANT;
+    else if (all_equal(in->data, n, t->itemsize)) t->codec = GSZ_CODEC_CONSTANT;
     else t->codec = GSZ_CODEC_EXACT;
-    if (t->codec != GSZ_CODEC_EXACT || !is_float(t->dtype) || !(bound > 0)) return GSZ_OK;
+    if (t->codec != GSZ_CODEC_EXACT || !is_float(t->dtype) || !(in->bound > 0)) return GSZ_OK;
     if (t->mode == GSZ_L2 || t->mode == GSZ_PSNR)
         GSZ_TRY(gsz_scratch_reserve(work->heap, &work->k, GSZ_MIN(n, GSZ_CHUNK) * sizeof(int32_t)));
-    GSZ_TRY(gsz_resolve_bound(work->kernels, t->dtype, x, n, t->mode, bound, (int32_t *)work->k.data, &t->eb));
-    return t->eb > 0 ? plan_uniform(t, x, predictor) : GSZ_OK;
+    GSZ_TRY(gsz_resolve_bound(work->kernels, t->dtype, in->data, n, t->mode, in->bound, (int32_t *)work->k.data, &t->eb));
+    if (!(t->eb > 0)) return GSZ_OK;
+    gsz_tensor_plan_uniform(t, in);
+    if (!for_model(t, in)) return GSZ_OK;
+    /* what is measured on the data is measured on whole bins */
+    const int measured = t->mode == GSZ_L2 || t->mode == GSZ_PSNR;
+    t->codec = GSZ_CODEC_MODEL;
+    t->grid = in->grid != GSZ_GRID_AUTO ? in->grid : measured ? GSZ_GRID_ALIGNED : GSZ_GRID_CENTRED;
+    t->predictor = in->predictor == GSZ_PREDICT_AUTO ? GSZ_PREDICT_LOW_RANK : in->predictor;
+    t->coder = GSZ_CODER_RANS;
+    if (!measured) t->eb = short_bound(t);
+    return GSZ_OK;
 }
 
 /* ---- chunks */

@@ -13,6 +13,7 @@ typedef struct {
     size_t itemsize;
     int codec, mode, grid, predictor, coder;
     double eb;
+    int smooth;             /* encoder: Lorenzo prediction looks much better than none */
 } gsz_tensor;
 
 /* Elements and bytes of a shape; GSZ_E_TOO_LARGE beyond GSZ_MAX_BYTES or the address space. */
@@ -21,8 +22,10 @@ int gsz_tensor_measure(gsz_tensor *t);
 /* Whether the shape admits the predictor, and the chunks it gives: elements a chunk and their number. */
 int gsz_tensor_chunks(const gsz_tensor *t, gsz_lattice *lattice, size_t *chunk, size_t *count);
 
-/* Codec, bound and predictor for some values. */
-int gsz_tensor_plan(gsz_work *work, gsz_tensor *t, const void *x, double bound, int predictor);
+/* Codec, bound, grid and predictor for the values of an input. */
+int gsz_tensor_plan(gsz_work *work, gsz_tensor *t, const gsz_input *in);
+/* The same without the gradient model, for a tensor planned with it that is better off so. */
+void gsz_tensor_plan_uniform(gsz_tensor *t, const gsz_input *in);
 
 /* Twins: chunk `index` of a tensor whose codec is EXACT or UNIFORM; x is the whole tensor. */
 int gsz_tensor_encode_chunk(gsz_work *work, const gsz_tensor *t, const void *x, size_t index, gsz_writer *out);

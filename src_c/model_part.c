@@ -1,0 +1,228 @@
+#include "model_part.h"
+
+#include "head.h"
+
+/* ---- encoding: tokens and counts of all segments, then tables, then bytes */
+
+typedef struct {
+    const gsz_workers *workers;
+    const gsz_model_source *source;
+    size_t stride;
+    gsz_model_writer *out;
+    gsz_segment_encoder *encoders;
+    gsz_rans_code (*codes)[GSZ_RANS_SYMBOLS];
+} encoding;
+
+static const gsz_model_source *source_of(const encoding *c, size_t tensor) {
+    return (const gsz_model_source *)(const void *)((const uint8_t *)c->source + tensor * c->stride);
+}
+
+static int put_segment(void *arg, unsigned worker, size_t i) {
+    encoding *c = (encoding *)arg;
+    gsz_work *work = &c->workers->work[worker];
+    const gsz_segment_parts *segment = &c->out->cut.segments[i];
+    GSZ_TRY(gsz_segment_start(work, &c->encoders[i]));
+    for (size_t k = segment->first; k < segment->last; k++) {
+        const gsz_part *p = &c->out->cut.parts[k];
+        const gsz_model_source *from = source_of(c, p->tensor);
+        if (!gsz_part_continues(p)) GSZ_TRY(gsz_head_put(work, &c->encoders[i], &from->structure));
+        GSZ_TRY(gsz_rows_put(work, &c->encoders[i], &from->structure.t, from->data, p->from, p->to));
+    }
+    return GSZ_OK;
+}
+
+static int write_segment(void *arg, unsigned worker, size_t i) {
+    encoding *c = (encoding *)arg;
+    GSZ_TRY(gsz_segment_write(&c->workers->work[worker], &c->encoders[i], c->codes[0], &c->out->segments[i]));
+    gsz_segment_release(&c->encoders[i]);
+    return GSZ_OK;
+}
+
+static void add_counts(uint32_t *to, const uint32_t *from) {
+    for (size_t i = 0; i < GSZ_TABLES * GSZ_RANS_SYMBOLS; i++) to[i] = from[i] > UINT32_MAX - to[i] ? UINT32_MAX : to[i] + from[i];
+}
+
+/* Tables of what all segments count; the first segment's counts become everybody's. */
+static int make_tables(encoding *c) {
+    gsz_model_writer *out = c->out;
+    gsz_frequencies f[GSZ_TABLES];
+    uint32_t (*counts)[GSZ_RANS_SYMBOLS] = c->encoders[0].counts;
+    for (size_t i = 1; i < out->cut.nsegments; i++) add_counts(counts[0], c->encoders[i].counts[0]);
+    GSZ_TRY(gsz_writer_reserve(&out->tables, GSZ_CODING_TABLES_BYTES(GSZ_TABLES)));
+    gsz_bitwriter bits = {out->tables.data, 0, 0};
+    gsz_coding_tables_write((const uint32_t (*)[GSZ_RANS_SYMBOLS])counts, GSZ_TABLES, f, &bits);
+    out->tables.size = (size_t)(gsz_bits_flush(&bits) - out->tables.data);
+    for (unsigned k = 0; k < GSZ_TABLES; k++) gsz_rans_codes(&f[k], c->codes[k]);
+    return GSZ_OK;
+}
+
+static int encode_segments(encoding *c) {
+    const size_t n = c->out->cut.nsegments;
+    GSZ_TRY(gsz_parallel_for(n, c->workers->count, put_segment, c));
+    GSZ_TRY(make_tables(c));
+    return gsz_parallel_for(n, c->workers->count, write_segment, c);
+}
+
+int gsz_model_part_encode(const gsz_workers *workers, const gsz_entry *first, const gsz_model_source *source, size_t count,
+                          size_t stride, gsz_model_writer *out) {
+    gsz_heap *heap = workers->heap;
+    encoding c = {workers, source, stride, out, NULL, NULL};
+    memset(out, 0, sizeof *out);
+    out->heap = heap;
+    gsz_writer_init(&out->tables, heap);
+    GSZ_TRY(gsz_cut_make(heap, first, count, stride, UINT64_MAX, &out->cut));
+    const size_t n = out->cut.nsegments;
+    if (n == 0) return GSZ_OK;
+    out->segments = (gsz_writer *)gsz_alloc(heap, n * sizeof *out->segments);
+    c.encoders = (gsz_segment_encoder *)gsz_alloc(heap, n * sizeof *c.encoders);
+    c.codes = (gsz_rans_code (*)[GSZ_RANS_SYMBOLS])gsz_alloc(heap, GSZ_TABLES * sizeof *c.codes);
+    for (size_t i = 0; out->segments != NULL && i < n; i++) gsz_writer_init(&out->segments[i], heap);
+    if (c.encoders != NULL) memset(c.encoders, 0, n * sizeof *c.encoders);
+    int status = out->segments != NULL && c.encoders != NULL && c.codes != NULL ? encode_segments(&c) : GSZ_E_MEMORY;
+    for (size_t i = 0; c.encoders != NULL && i < n; i++) gsz_segment_release(&c.encoders[i]);
+    gsz_release(heap, c.encoders, n * sizeof *c.encoders);
+    gsz_release(heap, c.codes, GSZ_TABLES * sizeof *c.codes);
+    return status;
+}
+
+void gsz_model_writer_release(gsz_model_writer *w) {
+    if (w->heap == NULL) return;
+    for (size_t i = 0; w->segments != NULL && i < w->cut.nsegments; i++) gsz_writer_release(&w->segments[i]);
+    gsz_release(w->heap, w->segments, w->cut.nsegments * sizeof *w->segments);
+    gsz_writer_release(&w->tables);
+    gsz_cut_release(w->heap, &w->cut);
+    memset(w, 0, sizeof *w);
+}
+
+/* ---- decoding */
+
+/* Where the whole bytes end that a bit reader has looked at; the filler must be 0. */
+static int end_of_bits(gsz_bitreader *b, gsz_reader *in) {
+    unsigned filler = b->count % 8;
+    GSZ_CHECK(b->overrun == 0 && gsz_bits_get(b, filler) == 0, GSZ_E_TABLE);
+    in->p = b->p - b->count / 8;
+    return GSZ_OK;
+}
+
+int gsz_model_part_open(gsz_heap *heap, gsz_reader *in, const gsz_entry *entries, size_t count, uint64_t table_size,
+                        gsz_model_reader *r) {
+    gsz_bitreader bits;
+    GSZ_TRY(gsz_cut_make(heap, entries, count, sizeof *entries, table_size, &r->cut));
+    if (r->cut.nsegments == 0) return GSZ_OK;
+    GSZ_CHECK(r->cut.nsegments <= gsz_left(in), GSZ_E_HEADER);
+    r->frequencies = (gsz_frequencies *)gsz_alloc(heap, GSZ_TABLES * sizeof *r->frequencies);
+    r->segments = gsz_alloc(heap, r->cut.nsegments * sizeof *r->segments);
+    GSZ_CHECK(r->frequencies != NULL && r->segments != NULL, GSZ_E_MEMORY);
+    gsz_bits_init(&bits, in->p, in->end);
+    GSZ_TRY(gsz_coding_tables_read(&bits, GSZ_TABLES, r->frequencies));
+    GSZ_TRY(end_of_bits(&bits, in));
+    for (size_t i = 0; i < r->cut.nsegments; i++) {
+        r->segments[i].p = NULL;
+        GSZ_CHECK(gsz_get_varint(in, &r->segments[i].size) == 1 && r->segments[i].size <= GSZ_MAX_BYTES, GSZ_E_HEADER);
+    }
+    return GSZ_OK;
+}
+
+int gsz_model_part_place(gsz_model_reader *r, gsz_reader *in) {
+    const uint8_t *crc;
+    for (size_t i = 0; i < r->cut.nsegments; i++) {
+        GSZ_CHECK(gsz_get_bytes(in, r->segments[i].size, &r->segments[i].p), GSZ_E_TRUNCATED);
+        GSZ_CHECK(gsz_get_bytes(in, 4, &crc), GSZ_E_TRUNCATED);
+    }
+    return GSZ_OK;
+}
+
+void gsz_model_reader_release(gsz_heap *heap, gsz_model_reader *r) {
+    gsz_release(heap, r->frequencies, GSZ_TABLES * sizeof *r->frequencies);
+    gsz_release(heap, r->segments, r->cut.nsegments * sizeof *r->segments);
+    gsz_cut_release(heap, &r->cut);
+    memset(r, 0, sizeof *r);
+}
+
+typedef struct {
+    const gsz_workers *workers;
+    const gsz_model_reader *reader;
+    const gsz_entry *entries;
+    void *const *out;
+    uint32_t *slots;                /* of all contexts */
+    gsz_structure *kept;            /* a tensor each: those that are cut */
+    int continuing;                 /* second pass: segments whose heads are elsewhere */
+} decoding;
+
+static int is_whole(const gsz_part *p, const gsz_structure *s) { return p->from == 0 && p->to == s->t.view.rows; }
+
+static int decode_part(const decoding *d, gsz_work *work, gsz_segment_decoder *s, const gsz_part *p) {
+    const gsz_tensor *t = &d->entries[p->tensor].tensor;
+    gsz_structure *kept = &d->kept[p->tensor];
+    if (gsz_part_continues(p)) return gsz_rows_get(work, s, &kept->t, p->from, p->to, d->out[p->tensor]);
+    GSZ_TRY(gsz_structure_init(work->heap, kept, t->dtype, t->grid == GSZ_GRID_ALIGNED, t->eb, t->shape, t->ndim));
+    GSZ_TRY(gsz_head_get(work, s, kept));
+    GSZ_TRY(gsz_rows_get(work, s, &kept->t, p->from, p->to, d->out[p->tensor]));
+    if (is_whole(p, kept)) gsz_structure_release(work->heap, kept);
+    return GSZ_OK;
+}
+
+/* Is anything in it wanted in this pass? */
+static int is_wanted(const decoding *d, const gsz_segment_parts *segment) {
+    const gsz_part *p = &d->reader->cut.parts[segment->first];
+    int wanted = 0;
+    for (size_t k = 0; k < segment->last - segment->first; k++) wanted |= d->out[p[k].tensor] != NULL;
+    return wanted && gsz_part_continues(p) == d->continuing;
+}
+
+static int decode_segment(void *arg, unsigned worker, size_t i) {
+    const decoding *d = (const decoding *)arg;
+    const gsz_segment_parts *segment = &d->reader->cut.segments[i];
+    gsz_work *work = &d->workers->work[worker];
+    const uint8_t *p = d->reader->segments[i].p;
+    const size_t size = (size_t)d->reader->segments[i].size;        /* lies in the message */
+    gsz_segment_decoder s;
+    if (!is_wanted(d, segment)) return GSZ_OK;
+    GSZ_CHECK(gsz_load_le32(p + size) == work->kernels->crc32c(0, p, size), GSZ_E_SECTION_CHECKSUM);     /* nocheck: gsz_model_part_place */
+    gsz_reader in = {p, p + size};
+    GSZ_TRY(gsz_segment_open(&s, in, d->slots));
+    for (size_t k = segment->first; k < segment->last; k++) GSZ_TRY(decode_part(d, work, &s, &d->reader->cut.parts[k]));
+    return gsz_segment_close(&s);
+}
+
+static int decode_segments(decoding *d) {
+    const gsz_model_reader *r = d->reader;
+    for (unsigned c = 0; c < GSZ_TABLES; c++) gsz_rans_slots(&r->frequencies[c], d->slots + c * GSZ_RANS_SLOTS);
+    d->continuing = 0;
+    GSZ_TRY(gsz_parallel_for(r->cut.nsegments, d->workers->count, decode_segment, d));
+    d->continuing = 1;
+    return gsz_parallel_for(r->cut.nsegments, d->workers->count, decode_segment, d);
+}
+
+int gsz_model_part_decode(const gsz_workers *workers, const gsz_model_reader *r, const gsz_entry *entries, size_t count,
+                          void *const *out) {
+    gsz_heap *heap = workers->heap;
+    const size_t slots_size = GSZ_TABLES * GSZ_RANS_SLOTS * sizeof(uint32_t), kept_size = count * sizeof(gsz_structure);
+    int any = 0;
+    for (size_t i = 0; i < count; i++) any |= out[i] != NULL && entries[i].tensor.codec == GSZ_CODEC_MODEL;
+    if (!any) return GSZ_OK;
+    GSZ_CHECK(count <= SIZE_MAX / sizeof(gsz_structure), GSZ_E_TOO_LARGE);
+    decoding d = {workers, r, entries, out, NULL, NULL, 0};
+    d.slots = (uint32_t *)gsz_alloc(heap, slots_size);
+    d.kept = (gsz_structure *)gsz_alloc(heap, kept_size);
+    if (d.kept != NULL) memset(d.kept, 0, kept_size);
+    int status = d.slots != NULL && d.kept != NULL ? decode_segments(&d) : GSZ_E_MEMORY;
+    for (size_t i = 0; d.kept != NULL && i < count; i++) gsz_structure_release(heap, &d.kept[i]);
+    gsz_release(heap, d.slots, slots_size);
+    gsz_release(heap, d.kept, kept_size);
+    return status;
+}
+
+uint64_t gsz_model_part_share(const gsz_model_reader *r, const gsz_entry *entries, size_t index) {
+    uint64_t share = 0;
+    for (size_t i = 0; i < r->cut.nsegments; i++) {
+        uint64_t all = 0, own = 0;
+        for (size_t k = r->cut.segments[i].first; k < r->cut.segments[i].last; k++) {
+            const gsz_part *p = &r->cut.parts[k];
+            all += entries[p->tensor].tensor.elements;
+            if (p->tensor == index) own = entries[p->tensor].tensor.elements;
+        }
+        share += (uint64_t)((double)(r->segments[i].size + 4) * ((double)own / (double)all) + 0.5);
+    }
+    return share;
+}

@@ -1,0 +1,54 @@
+#include "trial.h"
+
+#include "coding_tables.h"
+#include "head.h"
+
+#define TRIED ((size_t)1 << 16)     /* elements */
+
+static double sink_bits(const gsz_bit_sink *s) { return 8 * (double)(s->bits.p - s->bytes.data) + (double)s->bits.count; }
+
+/* Bits of all that a segment holds so far. */
+static int cost_of(gsz_work *work, const gsz_segment_encoder *e, double *bits) {
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, GSZ_TABLES * sizeof(gsz_frequencies) + GSZ_CODING_TABLES_BYTES(GSZ_TABLES)));
+    gsz_frequencies *f = (gsz_frequencies *)work->bytes.data;
+    uint8_t *tables = (uint8_t *)(f + GSZ_TABLES);
+    gsz_bitwriter out = {tables, 0, 0};
+    gsz_coding_tables_write((const uint32_t (*)[GSZ_RANS_SYMBOLS])e->counts, GSZ_TABLES, f, &out);
+    *bits = 8 * (double)(gsz_bits_flush(&out) - tables) + sink_bits(&e->low) + sink_bits(&e->side);
+    for (unsigned c = 0; c < GSZ_TABLES; c++)
+        *bits += (double)gsz_frequencies_cost(&f[c], (const uint32_t *)e->counts[c]) / 256;
+    return GSZ_OK;
+}
+
+static int try_model(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s, const void *x, double *bits) {
+    const gsz_view *v = &s->t.view;
+    const size_t rows = GSZ_MIN(v->rows, TRIED / v->row_length + 1);
+    double head, all;
+    GSZ_TRY(gsz_head_put(work, e, s));
+    GSZ_TRY(cost_of(work, e, &head));
+    GSZ_TRY(gsz_rows_put(work, e, &s->t, x, 0, rows));
+    GSZ_TRY(cost_of(work, e, &all));
+    *bits = head / (double)v->elements + (all - head) / (double)GSZ_MIN((uint64_t)rows * v->row_length, v->elements);
+    return GSZ_OK;
+}
+
+int gsz_trial_model(gsz_work *work, const gsz_structure *s, const void *x, double *bits) {
+    gsz_segment_encoder e;
+    GSZ_TRY(gsz_segment_start(work, &e));
+    int status = try_model(work, &e, s, x, bits);
+    gsz_segment_release(&e);
+    return status;
+}
+
+int gsz_trial_uniform(gsz_work *work, const gsz_tensor *t, const void *x, double *bits) {
+    gsz_lattice lattice;
+    size_t chunk, count;
+    gsz_writer out;
+    GSZ_CHECK(gsz_tensor_chunks(t, &lattice, &chunk, &count), GSZ_E_PARAMETER);
+    gsz_writer_init(&out, work->heap);
+    int status = gsz_tensor_encode_chunk(work, t, x, count / 2, &out);
+    size_t n = count / 2 + 1 < count ? chunk : (size_t)(t->elements - (uint64_t)(count / 2) * chunk);
+    *bits = 8 * (double)out.size / (double)n;
+    gsz_writer_release(&out);
+    return status;
+}
