@@ -82,4 +82,33 @@ GSZ_INLINE uint8_t *gsz_bits_flush(gsz_bitwriter *b) {
     return b->p;
 }
 
+/* ---- numbers: Exp-Golomb codes (format.md 1.5).  An order suits numbers of about 2^order; v < 2^28. */
+#define GSZ_NUMBER_BITS 56u             /* at most */
+#define GSZ_LONGEST_NUMBER 28u
+
+GSZ_INLINE void gsz_number_put(gsz_bitwriter *b, unsigned order, uint32_t v) {
+    uint32_t from = v + ((uint32_t)1 << order);
+    unsigned bits = (unsigned)gsz_floor_log2(from), more = bits - order;
+    gsz_bits_put(b, ((uint64_t)1 << more) - 1, more + 1);
+    gsz_bits_put(b, from & (((uint32_t)1 << bits) - 1), bits);
+}
+
+GSZ_INLINE unsigned gsz_number_size(unsigned order, uint32_t v) {
+    unsigned bits = (unsigned)gsz_floor_log2(v + ((uint32_t)1 << order));
+    return 2 * bits - order + 1;
+}
+
+/* 1, or 0 where it is too long to be one. */
+GSZ_INLINE int gsz_number_get(gsz_bitreader *b, unsigned order, uint32_t *v) {
+    unsigned bits = order;
+    while (gsz_bits_get(b, 1))
+        if (++bits > GSZ_LONGEST_NUMBER) return 0;
+    *v = (((uint32_t)1 << bits) | gsz_bits_get(b, bits)) - ((uint32_t)1 << order);
+    return 1;
+}
+
+/* Signed numbers as unsigned ones. */
+GSZ_INLINE uint32_t gsz_zigzag(int32_t v) { return ((uint32_t)v << 1) ^ (v < 0 ? UINT32_MAX : 0); }
+GSZ_INLINE int32_t gsz_zigzag_back(uint32_t v) { return (int32_t)((v >> 1) ^ (0u - (v & 1))); }
+
 #endif

@@ -60,24 +60,8 @@ static choice choose_geometric(const uint32_t counts[GSZ_RANS_SYMBOLS]) {
 
 /* ---- listed: the first and the last symbol, and all frequencies between but the zero's, which is what is left */
 
-/* An Exp-Golomb code, the order by the number before: about log2(before) - 1. */
+/* Order of a number by the one before it: about log2(before) - 1. */
 static unsigned order_after(uint32_t before) { return before < 2 ? 0 : (unsigned)gsz_floor_log2(before) - 1; }
-static unsigned golomb_bits(uint32_t v, unsigned order) { return 2 * (unsigned)gsz_floor_log2((v >> order) + 1) + 1 + order; }
-
-static void put_golomb(gsz_bitwriter *b, uint32_t v, unsigned order) {
-    unsigned more = (unsigned)gsz_floor_log2((v >> order) + 1);
-    gsz_bits_put(b, ((uint64_t)1 << more) - 1, more + 1);
-    gsz_bits_put(b, ((v >> order) + 1) & (((uint32_t)1 << more) - 1), more);
-    gsz_bits_put(b, v & (((uint32_t)1 << order) - 1), order);
-}
-
-static int get_golomb(gsz_bitreader *b, unsigned order, uint32_t *v) {
-    unsigned more = 0;
-    while (gsz_bits_get(b, 1)) GSZ_CHECK(++more <= GSZ_RANS_BITS, GSZ_E_TABLE);
-    uint32_t high = ((uint32_t)1 << more | gsz_bits_get(b, more)) - 1;
-    *v = high << order | gsz_bits_get(b, order);
-    return GSZ_OK;
-}
 
 static void ends_of(const gsz_frequencies *f, unsigned *first, unsigned *last) {
     *first = *last = ZERO;
@@ -92,7 +76,7 @@ static uint64_t listed_bits(const gsz_frequencies *f) {
     ends_of(f, &first, &last);
     for (unsigned s = first; s <= last; s++) {
         if (s == ZERO) continue;
-        bits += golomb_bits(f->of[s], order_after(before));
+        bits += gsz_number_size(order_after(before), f->of[s]);
         before = f->of[s];
     }
     return bits;
@@ -106,7 +90,7 @@ static void put_listed(gsz_bitwriter *b, const gsz_frequencies *f) {
     gsz_bits_put(b, last, 7);
     for (unsigned s = first; s <= last; s++) {
         if (s == ZERO) continue;
-        put_golomb(b, f->of[s], order_after(before));
+        gsz_number_put(b, order_after(before), f->of[s]);
         before = f->of[s];
     }
 }
@@ -118,8 +102,7 @@ static int get_listed(gsz_bitreader *b, gsz_frequencies *f) {
     GSZ_CHECK(first <= ZERO && last >= ZERO, GSZ_E_TABLE);
     for (unsigned s = first; s <= last; s++) {
         if (s == ZERO) continue;
-        GSZ_TRY(get_golomb(b, order_after(before), &before));
-        GSZ_CHECK(before <= GSZ_RANS_SLOTS - sum, GSZ_E_TABLE);
+        GSZ_CHECK(gsz_number_get(b, order_after(before), &before) && before <= GSZ_RANS_SLOTS - sum, GSZ_E_TABLE);
         f->of[s] = (uint16_t)before;
         sum += before;
     }

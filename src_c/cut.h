@@ -1,4 +1,4 @@
-/* How the tensors of a message that are under the gradient model are cut into segments (format.md 6): from the table alone. */
+/* How the tensors of a message that are under the gradient model are cut into segments (format.md 7): from the table alone. */
 #ifndef GSZ_CUT_H
 #define GSZ_CUT_H
 

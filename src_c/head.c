@@ -41,7 +41,7 @@ static int put_weights(gsz_bit_sink *side, const gsz_view *v, const gsz_model_we
 
 static int get_weight(gsz_bitreader *side, int32_t *weight) {
     uint32_t v;
-    GSZ_TRY(gsz_number_get(side, WEIGHT_ORDER, &v));
+    GSZ_CHECK(gsz_number_get(side, WEIGHT_ORDER, &v), GSZ_E_SECTION);
     *weight = gsz_zigzag_back(v);
     return GSZ_OK;
 }
@@ -222,7 +222,7 @@ int gsz_head_get(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s) {
     GSZ_CHECK(s->t.unit > 0, GSZ_E_SECTION);
     GSZ_TRY(get_weights(&d->side, &s->t.view, unit_bits, &s->t.weights));
     GSZ_TRY(get_scales(work, d, s->t.set, s->t.view.rows, s->scales));
-    GSZ_TRY(gsz_number_get(&d->side, RANK_ORDER, &rank));
+    GSZ_CHECK(gsz_number_get(&d->side, RANK_ORDER, &rank), GSZ_E_SECTION);
     GSZ_CHECK(d->side.overrun == 0, GSZ_E_SECTION);
     return rank > 0 ? get_lowrank(work, d, s, rank) : GSZ_OK;
 }

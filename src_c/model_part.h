@@ -1,4 +1,4 @@
-/* The part of a message that holds the tensors under the gradient model: coding tables and segments (format.md 6). */
+/* The part of a message that holds the tensors under the gradient model: coding tables and segments (format.md 7). */
 #ifndef GSZ_MODEL_PART_H
 #define GSZ_MODEL_PART_H
 

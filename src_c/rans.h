@@ -1,7 +1,7 @@
 /* rANS (range asymmetric numeral systems, Duda): symbols of 128 values, each coded by the static table of its context.
  *
  * Several states are interleaved: symbol i of a step is coded by state i mod S, so that a step's symbols are decoded
- * side by side.  A state x is in [2^15, 2^31) and gives or takes 16 bits at a time (format.md 6). */
+ * side by side.  A state x is in [2^15, 2^31) and gives or takes 16 bits at a time (format.md 7). */
 #ifndef GSZ_RANS_H
 #define GSZ_RANS_H
 

@@ -179,7 +179,7 @@ static int get_others(gsz_segment_decoder *s, const gsz_modelled *t, row_work *w
     for (size_t j = 0; j < n; j++) {
         uint32_t v;
         if (w->symbol[j] != 0) continue;
-        GSZ_TRY(gsz_number_get(&s->side, SIDE_ORDER, &v));
+        GSZ_CHECK(gsz_number_get(&s->side, SIDE_ORDER, &v), GSZ_E_SECTION);
         if (v == 0) {
             uint64_t bits = gsz_bits_get(&s->side, GSZ_MIN(width, 32u));
             if (width == 64) bits |= (uint64_t)gsz_bits_get(&s->side, 32) << 32;

@@ -1,22 +1,5 @@
 #include "segment.h"
 
-/* ---- numbers in the side bits */
-#define LONGEST 28u
-
-void gsz_number_put(gsz_bitwriter *b, unsigned order, uint32_t v) {
-    uint32_t from = v + ((uint32_t)1 << order);
-    unsigned bits = (unsigned)gsz_floor_log2(from), more = bits - order;
-    gsz_bits_put(b, ((uint64_t)1 << more) - 1, more + 1);
-    gsz_bits_put(b, from & (((uint32_t)1 << bits) - 1), bits);
-}
-
-int gsz_number_get(gsz_bitreader *b, unsigned order, uint32_t *v) {
-    unsigned bits = order;
-    while (gsz_bits_get(b, 1)) GSZ_CHECK(++bits <= LONGEST, GSZ_E_SECTION);
-    *v = (((uint32_t)1 << bits) | gsz_bits_get(b, bits)) - ((uint32_t)1 << order);
-    return GSZ_OK;
-}
-
 /* ---- encoding */
 
 int gsz_sink_reserve(gsz_bit_sink *s, size_t bytes) {

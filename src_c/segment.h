@@ -44,13 +44,4 @@ GSZ_INLINE void gsz_segment_use(gsz_segment_decoder *s, unsigned set) {
     s->symbols.slots = s->slots + (size_t)set * GSZ_CONTEXTS * GSZ_RANS_SLOTS;
 }
 
-/* Numbers in the side bits: Exp-Golomb codes.  An order suits numbers of about 2^order; v < 2^28. */
-#define GSZ_NUMBER_BITS 56u             /* at most */
-void gsz_number_put(gsz_bitwriter *b, unsigned order, uint32_t v);
-int gsz_number_get(gsz_bitreader *b, unsigned order, uint32_t *v);
-
-/* The same with a sign. */
-GSZ_INLINE uint32_t gsz_zigzag(int32_t v) { return ((uint32_t)v << 1) ^ (v < 0 ? UINT32_MAX : 0); }
-GSZ_INLINE int32_t gsz_zigzag_back(uint32_t v) { return (int32_t)((v >> 1) ^ (0u - (v & 1))); }
-
 #endif
