@@ -93,9 +93,9 @@ typedef struct gsz_kernels {
     void (*model_learn)(struct gsz_model_row *row, unsigned tap, const int32_t *y, const int32_t *base, size_t n);
     uint64_t (*model_sum)(const int32_t *d, size_t n, int32_t *sums);
 
-    /* Residuals of n elements that lie `stride` apart, in bins from the centre, and the decoded values y in units of `step`;
+    /* Residuals of n elements, in bins from the centre, and the decoded values y in units of `step`;
      * GSZ_ESCAPE where the bound is not certain, with y the centre.  Returns how many are not certain. */
-    size_t (*model_quantise[GSZ_FLOAT_TYPES])(const void *x, size_t stride, size_t n, const gsz_grid_params *g, unsigned unit_bits,
+    size_t (*model_quantise[GSZ_FLOAT_TYPES])(const void *x, size_t n, const gsz_grid_params *g, unsigned unit_bits,
                                               int aligned, const int32_t *mean, int32_t *r, int32_t *y);
 
     /* Low rank (lowrank_tmpl.h).  Product: c (rows x n) = a (rows x depth, any strides) * b (depth x n).  Gram:

@@ -33,23 +33,23 @@ static int measure(gsz_work *work, gsz_structure *s, const void *x) {
 
 /* ---- low rank */
 
-static float in_bins(float v) { return gsz_abs_double((double)v) <= 0x1p100 ? v : 0; }      /* NaN too becomes 0 */
+GSZ_INLINE float in_bins(float v) { return v <= 0x1p100f && v >= -0x1p100f ? v : 0; }      /* NaN too becomes 0 */
 
 /* Values in bins, row after row and tap by tap. */
-static void gather_planes(const gsz_modelled *t, const void *x, float *to) {
+static int gather_planes(gsz_work *work, const gsz_modelled *t, const void *x, float *to) {
     const gsz_view *v = &t->view;
+    const size_t n = v->row_length, itemsize = gsz_itemsize(t->dtype);
     const double inverse = 1 / (t->unit * (double)((uint32_t)1 << t->weights.unit_bits));
     const float scale = (float)inverse;
-    const int fast = t->dtype == GSZ_FLOAT32 && scale < 0x1p100f;
-    for (size_t i = 0; i < v->rows; i++)
-        for (unsigned tap = 0; tap < v->taps; tap++) {
-            const size_t n = gsz_view_step(v, v->row_length, tap), first = i * v->row_stride + tap * v->tap_stride;
-            const float *from = (const float *)x + (fast ? first : 0);
-            for (size_t j = 0; fast && j < n; j++) to[j] = in_bins(from[j * v->lane_stride] * scale);
-            for (size_t j = 0; !fast && j < n; j++)
-                to[j] = in_bins((float)(gsz_value_at(t->dtype, x, first + j * v->lane_stride) * inverse));
-            to += n;
-        }
+    const int direct = t->dtype == GSZ_FLOAT32 && scale < 0x1p100f;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, n * itemsize));
+    for (size_t i = 0; i < v->rows; i++, to += n) {
+        const uint8_t *row = (const uint8_t *)x + i * v->row_stride * itemsize;
+        gsz_row_gather(v, row, n, itemsize, direct ? (void *)to : work->values.data);
+        for (size_t j = 0; direct && j < n; j++) to[j] = in_bins(to[j] * scale);
+        for (size_t j = 0; !direct && j < n; j++) to[j] = in_bins((float)(gsz_value_at(t->dtype, work->values.data, j) * inverse));
+    }
+    return GSZ_OK;
 }
 
 /* What the base leaves, in bins, in place. */
@@ -87,7 +87,7 @@ static int with_lowrank(gsz_work *work, gsz_structure *s, const void *x, float *
     gsz_lowrank_options o = quick;
     o.saving = s->t.view.matrix ? SAVING_MATRICES : SAVING_KERNELS;
     o.unit_bits = s->t.weights.unit_bits;
-    gather_planes(&s->t, x, planes);
+    GSZ_TRY(gather_planes(work, &s->t, x, planes));
     GSZ_TRY(gsz_lowrank_find(work, planes, s->t.view.rows, s->t.view.row_length, &o, &s->low));
     if (s->low.rank == 0) return gsz_model_fit(work, &s->t, x);
     GSZ_TRY(gsz_structure_link(work->heap, s));

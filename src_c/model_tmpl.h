@@ -55,8 +55,8 @@ static void NAME(model_join)(const uint8_t *restrict symbol, const uint32_t *res
                              const int32_t *restrict mean, size_t n, unsigned unit_bits, int aligned, int32_t *restrict y) {
     for (size_t j = 0; j < n; j++) {
         int32_t q = (int32_t)symbol[j] - GSZ_SYMBOL_ZERO;
-        int32_t r = symbol[j] == 0 ? 0 : (int32_t)((uint32_t)q << raw[j] | low[j]);
-        r = mean[j] < 0 ? -r : r;
+        int32_t sign = mean[j] >> 31, r = (int32_t)((uint32_t)q << raw[j] | low[j]) & -(int32_t)(symbol[j] != 0);
+        r = (r ^ sign) - sign;
         y[j] = gsz_wrap_add(NAME(centre)(mean[j], unit_bits, aligned), gsz_wrap_mul(r, (int32_t)1 << unit_bits));
     }
 }

@@ -77,10 +77,7 @@ static void end_row(const gsz_kernels *kernels, row_work *w, const gsz_view *v, 
 }
 
 /* Base of a step: columns stand tap by tap. */
-static const int32_t *base_of(const row_work *w, const gsz_view *v, size_t length, unsigned tap) {
-    if (w->base == NULL) return NULL;
-    return w->base + (v->matrix ? (tap > 0 ? gsz_view_step(v, length, 0) : 0) : tap * v->lanes);
-}
+static const int32_t *base_of(const row_work *w, size_t plane) { return w->base == NULL ? NULL : w->base + plane; }
 
 /* ---- encoding */
 
@@ -90,11 +87,11 @@ static int32_t centre_of(const gsz_modelled *t, int32_t mean) {
 }
 
 /* Lanes whose bound the loop could not be sure of: the neighbouring bins too, tested exactly. */
-static void settle_lanes(const gsz_modelled *t, const void *x, size_t stride, size_t n, const int32_t *mean, int32_t *r, int32_t *y) {
+static void settle_lanes(const gsz_modelled *t, const void *x, size_t n, const int32_t *mean, int32_t *r, int32_t *y) {
     const unsigned f = t->weights.unit_bits;
     for (size_t j = 0; j < n; j++) {
         if (r[j] != GSZ_ESCAPE) continue;
-        double v = gsz_value_at(t->dtype, x, j * stride);
+        double v = gsz_value_at(t->dtype, x, j);
         int32_t centre = centre_of(t, mean[j]);
         double q = (v / t->unit - (double)centre) / (double)((int32_t)1 << f);
         if (!(gsz_abs_double(q) <= (double)(1 << 18))) continue;
@@ -114,7 +111,7 @@ static uint64_t element_bits(const void *x, size_t itemsize) {
 }
 
 /* Residuals that have no symbol, and escaped elements. */
-static int put_others(gsz_segment_encoder *s, const gsz_modelled *t, const void *x, size_t stride, size_t n,
+static int put_others(gsz_segment_encoder *s, const gsz_modelled *t, const void *x, size_t n,
                       const row_work *w, const uint16_t *tokens, const uint8_t *raw, size_t others) {
     const size_t itemsize = gsz_itemsize(t->dtype);
     GSZ_TRY(gsz_sink_reserve(&s->side, others * ((GSZ_NUMBER_BITS + 64) / 8 + 2)));
@@ -124,7 +121,7 @@ static int put_others(gsz_segment_encoder *s, const gsz_modelled *t, const void 
             gsz_number_put(&s->side.bits, SIDE_ORDER, number_of((w->mean[j] < 0 ? -w->r[j] : w->r[j]) >> raw[j]));
             continue;
         }
-        uint64_t bits = element_bits((const uint8_t *)x + j * stride * itemsize, itemsize);
+        uint64_t bits = element_bits((const uint8_t *)x + j * itemsize, itemsize);
         gsz_number_put(&s->side.bits, SIDE_ORDER, 0);
         gsz_bits_put(&s->side.bits, bits & 0xffffffff, (unsigned)(itemsize == 2 ? 16 : 32));
         if (itemsize == 8) gsz_bits_put(&s->side.bits, bits >> 32, 32);
@@ -134,12 +131,12 @@ static int put_others(gsz_segment_encoder *s, const gsz_modelled *t, const void 
 
 static int put_step(const gsz_kernels *kernels, gsz_segment_encoder *s, const gsz_modelled *t, row_work *w, const void *x,
                     unsigned tap, size_t n, const int32_t *base) {
-    const size_t group = t->view.matrix ? tap * w->row.stride : 0, stride = t->view.lane_stride;
+    const size_t group = t->view.matrix ? tap * w->row.stride : 0;
     const uint8_t *context = w->context + group, *raw = w->raw + group;
     const gsz_grid_params grid = {t->unit, t->eb};
     kernels->model_means(&w->row, &t->weights, tap, n, base, w->mean);
-    if (kernels->model_quantise[t->dtype](x, stride, n, &grid, t->weights.unit_bits, t->aligned, w->mean, w->r, w->y) > 0)
-        settle_lanes(t, x, stride, n, w->mean, w->r, w->y);
+    if (kernels->model_quantise[t->dtype](x, n, &grid, t->weights.unit_bits, t->aligned, w->mean, w->r, w->y) > 0)
+        settle_lanes(t, x, n, w->mean, w->r, w->y);
     uint16_t *tokens = gsz_segment_step(s, n);
     GSZ_CHECK(tokens != NULL, GSZ_E_MEMORY);
     size_t others = kernels->model_split(w->r, w->mean, context, raw, n, tokens, w->low);
@@ -149,25 +146,34 @@ static int put_step(const gsz_kernels *kernels, gsz_segment_encoder *s, const gs
         GSZ_TRY(gsz_sink_reserve(&s->low, n * 3));
         for (size_t j = 0; j < n; j++) gsz_bits_put(&s->low.bits, w->r[j] == GSZ_ESCAPE ? 0 : w->low[j], raw[j]);
     }
-    if (others > 0) GSZ_TRY(put_others(s, t, x, stride, n, w, tokens, raw, others));
+    if (others > 0) GSZ_TRY(put_others(s, t, x, n, w, tokens, raw, others));
     kernels->model_learn(&w->row, tap, w->y, base, n);
     return GSZ_OK;
 }
 
-int gsz_rows_put(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, const void *x, size_t from, size_t to) {
+static int put_row(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, row_work *w, const uint8_t *row, size_t i) {
     const gsz_view *v = &t->view;
+    const size_t length = gsz_view_row(v, i), itemsize = gsz_itemsize(t->dtype);
+    if (!gsz_view_in_planes(v)) {
+        gsz_row_gather(v, row, length, itemsize, work->values.data);
+        row = (const uint8_t *)work->values.data;
+    }
+    begin_row(work->kernels, w, t, i, length);
+    for (unsigned tap = 0; tap < v->taps; tap++) {
+        size_t plane = gsz_view_plane(v, length, tap);
+        GSZ_TRY(put_step(work->kernels, s, t, w, row + plane * itemsize, tap, gsz_view_step(v, length, tap), base_of(w, plane)));
+    }
+    end_row(work->kernels, w, v, length);
+    return GSZ_OK;
+}
+
+int gsz_rows_put(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, const void *x, size_t from, size_t to) {
+    const size_t itemsize = gsz_itemsize(t->dtype);
     row_work w;
     GSZ_TRY(start_rows(work, t, &w));
-    for (size_t i = from; i < to; i++) {
-        size_t length = gsz_view_row(v, i);
-        if (t->scales[i] == 0) continue;
-        begin_row(work->kernels, &w, t, i, length);
-        for (unsigned tap = 0; tap < v->taps; tap++) {
-            const uint8_t *first = (const uint8_t *)x + (i * v->row_stride + tap * v->tap_stride) * gsz_itemsize(t->dtype);
-            GSZ_TRY(put_step(work->kernels, s, t, &w, first, tap, gsz_view_step(v, length, tap), base_of(&w, v, length, tap)));
-        }
-        end_row(work->kernels, &w, v, length);
-    }
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, t->view.row_length * itemsize));
+    for (size_t i = from; i < to; i++)
+        if (t->scales[i] != 0) GSZ_TRY(put_row(work, s, t, &w, (const uint8_t *)x + i * t->view.row_stride * itemsize, i));
     return GSZ_OK;
 }
 
@@ -195,15 +201,6 @@ static int get_others(gsz_segment_decoder *s, const gsz_modelled *t, row_work *w
     return GSZ_OK;
 }
 
-static void store_strided(void *x, size_t stride, const void *values, size_t n, size_t itemsize) {
-    uint8_t *to = (uint8_t *)x;
-    const uint8_t *from = (const uint8_t *)values;
-    if (itemsize == 4)
-        for (size_t j = 0; j < n; j++) memcpy(to + j * stride * 4, from + j * 4, 4);
-    else
-        for (size_t j = 0; j < n; j++) memcpy(to + j * stride * itemsize, from + j * itemsize, itemsize);
-}
-
 static int get_step(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *t, row_work *w, void *x, unsigned tap, size_t n,
                     const int32_t *base) {
     const gsz_kernels *kernels = work->kernels;
@@ -221,9 +218,7 @@ static int get_step(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *
     }
     if (memchr(w->symbol, 0, n) != NULL) GSZ_TRY(get_others(s, t, w, raw, tap, n));
     kernels->model_learn(&w->row, tap, w->y, base, n);
-    if (x == NULL) return GSZ_OK;
-    kernels->dequantise32[t->dtype](w->y, n, t->unit, work->values.data);
-    store_strided(x, t->view.lane_stride, work->values.data, n, gsz_itemsize(t->dtype));
+    if (x != NULL) kernels->dequantise32[t->dtype](w->y, n, t->unit, x);
     return GSZ_OK;
 }
 
@@ -243,27 +238,35 @@ static void restore_escapes(const row_work *w, void *x, size_t itemsize) {
     }
 }
 
+/* row: NULL where it is not wanted. */
+static int get_row(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *t, row_work *w, uint8_t *row, size_t i) {
+    const gsz_view *v = &t->view;
+    const size_t length = gsz_view_row(v, i), itemsize = gsz_itemsize(t->dtype);
+    const int in_planes = gsz_view_in_planes(v);
+    uint8_t *planes = row == NULL || in_planes ? row : (uint8_t *)work->values.data;
+    w->escapes = 0;
+    begin_row(work->kernels, w, t, i, length);
+    for (unsigned tap = 0; tap < v->taps; tap++) {
+        size_t plane = gsz_view_plane(v, length, tap);
+        GSZ_TRY(get_step(work, s, t, w, row == NULL ? NULL : planes + plane * itemsize, tap, gsz_view_step(v, length, tap), base_of(w, plane)));
+    }
+    if (row != NULL && !in_planes) gsz_row_scatter(v, planes, length, itemsize, row);
+    if (row != NULL) restore_escapes(w, row, itemsize);
+    end_row(work->kernels, w, v, length);
+    return GSZ_OK;
+}
+
 int gsz_rows_get(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *t, size_t from, size_t to, void *x) {
     const gsz_view *v = &t->view;
     const size_t itemsize = gsz_itemsize(t->dtype);
     row_work w;
     gsz_segment_use(s, t->set);
     GSZ_TRY(start_rows(work, t, &w));
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, v->lanes * itemsize));
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, v->row_length * itemsize));
     for (size_t i = from; i < to; i++) {
-        size_t length = gsz_view_row(v, i);
         uint8_t *row = x == NULL ? NULL : (uint8_t *)x + i * v->row_stride * itemsize;
-        if (t->scales[i] == 0) {
-            if (row != NULL) zero_row(v, row, itemsize, length);
-            continue;
-        }
-        w.escapes = 0;
-        begin_row(work->kernels, &w, t, i, length);
-        for (unsigned tap = 0; tap < v->taps; tap++)
-            GSZ_TRY(get_step(work, s, t, &w, row == NULL ? NULL : row + tap * v->tap_stride * itemsize, tap,
-                             gsz_view_step(v, length, tap), base_of(&w, v, length, tap)));
-        if (row != NULL) restore_escapes(&w, row, itemsize);
-        end_row(work->kernels, &w, v, length);
+        if (t->scales[i] != 0) GSZ_TRY(get_row(work, s, t, &w, row, i));
+        else if (row != NULL) zero_row(v, row, itemsize, gsz_view_row(v, i));
     }
     return GSZ_OK;
 }

@@ -62,3 +62,43 @@ void gsz_view_of(const uint64_t *shape, unsigned ndim, gsz_view *v) {
     if ((transposed ? rows : columns) * taps > GSZ_MAX_ROW) set_folded(v);
     else set_kernels(v, rows, columns, taps, transposed);
 }
+
+/* One text for elements of 2, 4 and 8 bytes; pairs of neighbours, the usual case, as a loop that can be vectorised. */
+#define MOVE(dst, d, src, s) memcpy((dst) + (d) * size, (src) + (s) * size, size)
+GSZ_INLINE void gather(const gsz_view *v, const uint8_t *restrict row, size_t n, const size_t size, uint8_t *restrict planes) {
+    if (v->taps == 2 && v->lane_stride == 2 && v->tap_stride == 1) {
+        uint8_t *odd = planes + (n + 1) / 2 * size;
+        for (size_t j = 0; j < n / 2; j++) MOVE(planes, j, row, 2 * j), MOVE(odd, j, row, 2 * j + 1);
+        if (n % 2) MOVE(planes, n / 2, row, n - 1);
+        return;
+    }
+    for (unsigned tap = 0; tap < v->taps; tap++) {
+        const size_t lanes = gsz_view_step(v, n, tap), at = gsz_view_plane(v, n, tap);
+        for (size_t j = 0; j < lanes; j++) MOVE(planes, at + j, row, tap * v->tap_stride + j * v->lane_stride);
+    }
+}
+
+GSZ_INLINE void scatter(const gsz_view *v, const uint8_t *restrict planes, size_t n, const size_t size, uint8_t *restrict row) {
+    if (v->taps == 2 && v->lane_stride == 2 && v->tap_stride == 1) {
+        const uint8_t *odd = planes + (n + 1) / 2 * size;
+        for (size_t j = 0; j < n / 2; j++) MOVE(row, 2 * j, planes, j), MOVE(row, 2 * j + 1, odd, j);
+        if (n % 2) MOVE(row, n - 1, planes, n / 2);
+        return;
+    }
+    for (unsigned tap = 0; tap < v->taps; tap++) {
+        const size_t lanes = gsz_view_step(v, n, tap), at = gsz_view_plane(v, n, tap);
+        for (size_t j = 0; j < lanes; j++) MOVE(row, tap * v->tap_stride + j * v->lane_stride, planes, at + j);
+    }
+}
+
+void gsz_row_gather(const gsz_view *v, const void *row, size_t n, size_t itemsize, void *planes) {
+    if (itemsize == 2) gather(v, (const uint8_t *)row, n, 2, (uint8_t *)planes);
+    else if (itemsize == 4) gather(v, (const uint8_t *)row, n, 4, (uint8_t *)planes);
+    else gather(v, (const uint8_t *)row, n, 8, (uint8_t *)planes);
+}
+
+void gsz_row_scatter(const gsz_view *v, const void *planes, size_t n, size_t itemsize, void *row) {
+    if (itemsize == 2) scatter(v, (const uint8_t *)planes, n, 2, (uint8_t *)row);
+    else if (itemsize == 4) scatter(v, (const uint8_t *)planes, n, 4, (uint8_t *)row);
+    else scatter(v, (const uint8_t *)planes, n, 8, (uint8_t *)row);
+}

@@ -31,4 +31,16 @@ GSZ_INLINE size_t gsz_view_step(const gsz_view *v, size_t row_length, unsigned t
     return (row_length + v->taps - 1 - tap) / v->taps;
 }
 
+/* Where a step's elements begin when a row lies step by step ("planes"), and whether it does so anyway. */
+GSZ_INLINE size_t gsz_view_plane(const gsz_view *v, size_t row_length, unsigned tap) {
+    return v->matrix ? (tap > 0 ? gsz_view_step(v, row_length, 0) : 0) : tap * v->lanes;
+}
+GSZ_INLINE int gsz_view_in_planes(const gsz_view *v) {
+    return v->lane_stride == 1 && (v->taps == 1 || (!v->matrix && v->tap_stride == v->lanes));
+}
+
+/* Twins: the elements of a row to planes and back. */
+void gsz_row_gather(const gsz_view *v, const void *row, size_t row_length, size_t itemsize, void *planes);
+void gsz_row_scatter(const gsz_view *v, const void *planes, size_t row_length, size_t itemsize, void *row);
+
 #endif

@@ -5,7 +5,8 @@
 #include "check.h"
 #include "fp.h"
 
-typedef enum { NORMAL, SMOOTH, SPARSE, HEAVY, SPECIALS, ANY_BITS, ZERO, CONSTANT, KINDS } sample_kind;
+typedef enum { NORMAL, SMOOTH, SPARSE, HEAVY, SPECIALS, ANY_BITS, ZERO, CONSTANT, OUTER, RARE, KINDS } sample_kind;
+typedef enum { ANY_GRID, ALIGNED, CENTRED } sample_grid;
 
 typedef struct {
     int dtype;
@@ -14,6 +15,8 @@ typedef struct {
     sample_kind kind;
     double bound;
     int mode, predictor;
+    int level;
+    sample_grid grid;
 } sample;
 
 static const int sample_dtypes[] = {
@@ -65,6 +68,16 @@ static inline uint64_t sample_special(int dtype, unsigned which) {
     return table[dtype <= GSZ_FLOAT64 ? dtype : 3][which & 7];
 }
 
+/* Of a sum of two outer products: what low rank finds. */
+static inline int64_t sample_outer(uint64_t row, uint64_t column, int64_t noise) {
+    int64_t v = noise / 8;
+    for (uint64_t k = 1; k <= 2; k++) {
+        uint64_t a = k << 32 | row, b = k << 33 | column;
+        v += (int64_t)sample_normal(&a) * sample_normal(&b) / (1 << 16);
+    }
+    return v;
+}
+
 static inline void sample_fill(const sample *s, uint64_t seed, void *data) {
     size_t n = sample_elements(s);
     uint64_t columns = s->ndim ? s->shape[s->ndim - 1] : 1;
@@ -77,6 +90,8 @@ static inline void sample_fill(const sample *s, uint64_t seed, void *data) {
         case HEAVY: v = r % 50 ? v : v * ((int64_t)1 << (r >> 40 & 31)); break;
         case ZERO: v = 0; break;
         case CONSTANT: v = 123456; break;
+        case RARE: v = i / columns % 100 != 40 || r % 9 ? 0 : v; break;
+        case OUTER: v = sample_outer(i / columns, i % columns, v); break;
         default: break;
         }
         if (s->kind == ANY_BITS || (s->kind == SPECIALS && r % 11 == 0))
@@ -96,7 +111,7 @@ static inline void *sample_make(const sample *s, uint64_t seed) {
 
 static inline gsz_input sample_input(const sample *s, const void *data) {
     gsz_input in;
-    memset(&in, 0, sizeof in);
+    gsz_input_init(&in);
     in.dtype = s->dtype;
     in.ndim = s->ndim;
     in.shape = s->shape;
@@ -104,6 +119,8 @@ static inline gsz_input sample_input(const sample *s, const void *data) {
     in.bound = s->bound;
     in.mode = s->mode;
     in.predictor = s->predictor;
+    in.level = s->level;
+    if (s->grid != ANY_GRID) in.grid = s->grid == CENTRED ? GSZ_GRID_CENTRED : GSZ_GRID_ALIGNED;
     return in;
 }
 
@@ -117,23 +134,53 @@ static inline uint8_t *sample_message(const sample *s, const void *data, const g
     return copy;
 }
 
-/* Decode tensor 0 of a message, in memory to be freed; the status, and NULL on an error. */
+/* Decode all tensors of a message, one after another into memory to be freed; the status, and NULL on an error. */
 static inline int sample_decode(const void *message, size_t size, const gsz_options *options, void **out, size_t *nbytes) {
     gsz_message *m;
     gsz_info info;
     *out = NULL;
+    *nbytes = 0;
     int status = gsz_open(message, size, options, &m);
     if (status != GSZ_OK) return status;
-    CHECK_EQ(gsz_message_info(m, 0, &info), GSZ_OK);
-    *nbytes = (size_t)info.nbytes;
-    *out = malloc(*nbytes ? *nbytes : 1);
-    status = gsz_decode(m, 0, *out, *nbytes);
+    const size_t count = gsz_message_count(m);
+    void **outs = (void **)malloc((count + 1) * sizeof *outs);
+    size_t *sizes = (size_t *)malloc((count + 1) * sizeof *sizes);
+    for (size_t i = 0; i < count; i++) {
+        CHECK_EQ(gsz_message_info(m, i, &info), GSZ_OK);
+        sizes[i] = (size_t)info.nbytes;
+        *nbytes = (*nbytes + 7) / 8 * 8 + sizes[i];         /* each aligned */
+    }
+    uint8_t *to = (uint8_t *)(*out = calloc(*nbytes + 1, 1));
+    for (size_t i = 0; i < count; to += (sizes[i] + 7) / 8 * 8, i++) outs[i] = to;
+    status = gsz_decode_tensors(m, outs, sizes);
+    free(outs);
+    free(sizes);
     gsz_close(m);
     if (status != GSZ_OK) {
         free(*out);
         *out = NULL;
     }
     return status;
+}
+
+/* A message of several samples with names, likewise. */
+#define SAMPLE_MOST 16
+static inline uint8_t *sample_tensors(const sample *s, size_t count, uint64_t seed, const gsz_options *options, size_t *size) {
+    static const char *const name = "encoder.layer.weight";
+    gsz_input in[SAMPLE_MOST];
+    void *data[SAMPLE_MOST];
+    uint8_t *message, *copy;
+    for (size_t i = 0; i < count; i++) {
+        data[i] = sample_make(&s[i], seed + i);
+        in[i] = sample_input(&s[i], data[i]);
+        in[i].name = name;
+        in[i].name_length = 20 - i;
+    }
+    CHECK_EQ(gsz_encode(in, count, 1, options, &message, size), GSZ_OK);
+    copy = check_copy(message, *size);
+    gsz_free(options, message);
+    for (size_t i = 0; i < count; i++) free(data[i]);
+    return copy;
 }
 
 /* A small set that visits every codec, predictor and mode. */
@@ -159,7 +206,33 @@ static const sample sample_set[] = {
     {GSZ_FLOAT32, 1, {100}, CONSTANT, 1e-3, GSZ_ABS, GSZ_PREDICT_AUTO},
     {GSZ_FLOAT32, 2, {0, 3}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_AUTO},
     {GSZ_FLOAT64, 0, {0}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT32, 1, {900}, NORMAL, 1e-2, GSZ_REL, GSZ_PREDICT_AUTO, GSZ_LEVEL_FAST, ANY_GRID},
+    {GSZ_FLOAT32, 2, {40, 33}, NORMAL, 2e-2, GSZ_ABS, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, CENTRED},
+    {GSZ_FLOAT32, 4, {8, 16, 3, 3}, SPECIALS, 1e-2, GSZ_ABS, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, ALIGNED},
+    {GSZ_FLOAT32, 2, {56, 40}, OUTER, 1e-2, GSZ_ABS, GSZ_PREDICT_LOW_RANK, GSZ_LEVEL_BALANCED, CENTRED},
+    {GSZ_FLOAT64, 4, {16, 12, 2, 3}, OUTER, 1e-1, GSZ_RMS, GSZ_PREDICT_LOW_RANK, GSZ_LEVEL_BALANCED, ALIGNED},
+    {GSZ_FLOAT64, 1, {700}, SPECIALS, 1e-1, GSZ_ABS, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, CENTRED},
+    {GSZ_FLOAT16, 1, {1500}, SPARSE, 5e-2, GSZ_REL, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, CENTRED},
+    {GSZ_BFLOAT16, 2, {70, 5}, HEAVY, 5e-2, GSZ_ABS, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, ALIGNED},
 };
 #define SAMPLE_SET (sizeof sample_set / sizeof sample_set[0])
+
+/* Tensors of one message that share a segment, with others among them. */
+static const sample sample_shared[] = {
+    {GSZ_FLOAT32, 2, {40, 32}, OUTER, 2e-2, GSZ_ABS, GSZ_PREDICT_LOW_RANK, GSZ_LEVEL_BALANCED, CENTRED},
+    {GSZ_INT32, 1, {40}, SMOOTH, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT64, 1, {80}, NORMAL, 2e-2, GSZ_ABS, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, ALIGNED},
+    {GSZ_FLOAT32, 1, {100}, CONSTANT, 1e-3, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT16, 4, {6, 8, 3, 3}, NORMAL, 5e-2, GSZ_REL, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, CENTRED},
+    {GSZ_FLOAT32, 1, {200}, SMOOTH, 1e-2, GSZ_ABS, GSZ_PREDICT_LORENZO1},
+};
+#define SAMPLE_SHARED (sizeof sample_shared / sizeof sample_shared[0])
+
+/* Of more than 2^20 elements, so in several segments; almost all zeros, so in few bytes. */
+static const sample sample_cut[] = {
+    {GSZ_FLOAT16, 2, {1100, 1024}, RARE, 5e-2, GSZ_ABS, GSZ_PREDICT_LOW_RANK, GSZ_LEVEL_BALANCED, CENTRED},
+    {GSZ_FLOAT32, 1, {60}, NORMAL, 2e-2, GSZ_ABS, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, CENTRED},
+};
+#define SAMPLE_CUT (sizeof sample_cut / sizeof sample_cut[0])
 
 #endif
