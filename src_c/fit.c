@@ -10,25 +10,29 @@
 
 /* ---- scales */
 
-static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, const void *x, size_t length) {
-    const gsz_view *v = &t->view;
-    const int whole = v->tap_stride == 1 && v->lane_stride == v->taps;      /* the row is one piece of memory */
+static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, const void *row, size_t length) {
     size_t finite = 0, above = 0;
-    double sum = 0;
-    for (unsigned tap = 0; tap < (whole ? 1 : v->taps); tap++)
-        sum += kernels->sum_sizes[t->dtype]((const uint8_t *)x + tap * v->tap_stride * gsz_itemsize(t->dtype), whole ? 1 : v->lane_stride,
-                                            whole ? length : gsz_view_step(v, length, tap), t->eb, &finite, &above);
+    double sum = kernels->sum_sizes[t->dtype](row, length, t->eb, &finite, &above);
     if (above == 0) return 0;
     double mean = finite > 0 ? sum / (double)finite / t->unit * (double)(1 << GSZ_WIDTH_BITS) : 0;
     unsigned index = 1;
+    if (mean >= 2) index = GSZ_MIN(3 * (unsigned)gsz_floor_log2((uint32_t)GSZ_MIN(mean, 0x1p31)), GSZ_SCALES - 1);
     while (index + 1 < GSZ_SCALES && mean * mean > (double)gsz_scale_width(index) * (double)gsz_scale_width(index + 1)) index++;
     return index;
 }
 
-void gsz_model_scales(const gsz_kernels *kernels, const gsz_modelled *t, const void *x, uint8_t *scales) {
-    for (size_t i = 0; i < t->view.rows; i++)
-        scales[i] = (uint8_t)scale_of(kernels, t, (const uint8_t *)x + i * t->view.row_stride * gsz_itemsize(t->dtype),
-                                      gsz_view_row(&t->view, i));
+int gsz_model_scales(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t *scales) {
+    const gsz_view *v = &t->view;
+    const size_t itemsize = gsz_itemsize(t->dtype);
+    const int whole = gsz_view_in_planes(v) || (v->tap_stride == 1 && v->lane_stride == v->taps);    /* a row is one piece */
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, v->row_length * itemsize));
+    for (size_t i = 0; i < v->rows; i++) {
+        const void *row = (const uint8_t *)x + i * v->row_stride * itemsize;
+        const size_t length = gsz_view_row(v, i);
+        if (!whole) gsz_row_gather(v, row, length, itemsize, work->values.data);
+        scales[i] = (uint8_t)scale_of(work->kernels, t, whole ? row : work->values.data, length);
+    }
+    return GSZ_OK;
 }
 
 /* ---- weights */
@@ -41,13 +45,15 @@ typedef struct {
 /* ---- weighted least squares: sum ((f . w - target) / size)^2 */
 typedef struct { unsigned n; double square[MOST][MOST], right[MOST], total; } normal;
 
-static void add_equation(normal *e, const double *f, double target, double inverse) {
-    for (unsigned i = 0; i < e->n; i++) {
-        double fi = f[i] * inverse;
-        for (unsigned j = 0; j <= i; j++) e->square[i][j] += fi * (f[j] * inverse);
-        e->right[i] += fi * (target * inverse);
+/* n is a constant where it is called: the loops disappear. */
+GSZ_INLINE void add_equation(normal *e, const double *f, const unsigned n, double target, double inverse) {
+    double scaled[MOST], right = target * inverse;
+    GSZ_UNROLL_LANES for (unsigned i = 0; i < n; i++) scaled[i] = f[i] * inverse;
+    GSZ_UNROLL_LANES for (unsigned i = 0; i < n; i++) {
+        GSZ_UNROLL_LANES for (unsigned j = 0; j <= i; j++) e->square[i][j] += scaled[i] * scaled[j];
+        e->right[i] += scaled[i] * right;
     }
-    e->total += (target * inverse) * (target * inverse);
+    e->total += right * right;
 }
 
 /* Cholesky with a small ridge; what does not matter gets the weight 0. */
@@ -72,9 +78,9 @@ static void solve(normal *e, double *w) {
     }
 }
 
-static double dot(const int32_t *f, const double *w, unsigned n) {
+GSZ_INLINE double dot(const int32_t *f, const double *w, const unsigned n) {
     double s = 0;
-    for (unsigned i = 0; i < n; i++) s += (double)f[i] * w[i];
+    GSZ_UNROLL_LANES for (unsigned i = 0; i < n; i++) s += (double)f[i] * w[i];
     return s;
 }
 
@@ -186,7 +192,7 @@ static void fit_widths(const sampler *s, const double *before, const double *v, 
         double left = gsz_abs_double((double)o->target - dot(o->mean, v, GSZ_FEATURES));
         left = 0.7 * gsz_round_double(left / bin) * bin + 0.3 * left;       /* what will be coded is in whole bins */
         double size = before != NULL ? dot(o->width, before, WIDTHS) : f[2];
-        add_equation(&e, f, left * scale, 1 / GSZ_MAX(size, floor));
+        add_equation(&e, f, WIDTHS, left * scale, 1 / GSZ_MAX(size, floor));
     }
     solve(&e, w);
 }
@@ -200,7 +206,7 @@ static void fit_means(const sampler *s, const double *w, double floor, double *v
         const observation *o = &s->seen[i];
         double f[GSZ_FEATURES];
         for (unsigned k = 0; k < GSZ_FEATURES; k++) f[k] = (double)o->mean[k];
-        add_equation(&e, f, (double)o->target, 1 / GSZ_MAX(dot(o->width, w, WIDTHS), floor));
+        add_equation(&e, f, GSZ_FEATURES, (double)o->target, 1 / GSZ_MAX(dot(o->width, w, WIDTHS), floor));
     }
     solve(&e, v);
     for (unsigned k = 0; k < GSZ_FEATURES; k++) better += v[k] * e.right[k];

@@ -6,7 +6,7 @@
 #include "rows.h"
 
 /* Indices of the scales of all rows: mean |x| in thirds of an octave, 0 where all of a row may come back as 0. */
-void gsz_model_scales(const gsz_kernels *kernels, const gsz_modelled *t, const void *x, uint8_t *scales);
+int gsz_model_scales(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t *scales);
 
 /* Sets t->weights for values x (less the base, where there is one).  Deterministic: plain arithmetic in a fixed order. */
 int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x);

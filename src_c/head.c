@@ -118,7 +118,7 @@ static void factor_of(factor *f, const gsz_view *rows, unsigned rank, size_t liv
 
 static int put_factor(gsz_work *work, gsz_segment_encoder *e, factor *f) {
     gsz_model_default_weights(0, &f->t.weights);
-    gsz_model_scales(work->kernels, &f->t, f->x, f->scales);
+    GSZ_TRY(gsz_model_scales(work, &f->t, f->x, f->scales));
     GSZ_TRY(gsz_model_fit(work, &f->t, f->x));
     GSZ_TRY(put_weights(&e->side, &f->t.view, &f->t.weights));
     GSZ_TRY(put_scales(e, &f->t));

@@ -106,9 +106,9 @@ typedef struct gsz_kernels {
     void (*lowrank_gram)(const float *y, size_t rows, size_t p, double *g);
     void (*lowrank_row)(const int16_t *a, unsigned pairs, const int16_t *b, size_t cols, unsigned shift, int32_t *base);
 
-    /* Sum of |x| over the finite ones of n values that lie `stride` apart; adds how many are finite, and how many are
+    /* Sum of |x| over the finite ones of n values; adds how many are finite, and how many are
      * above eb or no numbers. */
-    double (*sum_sizes[GSZ_FLOAT_TYPES])(const void *x, size_t stride, size_t n, double eb, size_t *finite, size_t *above);
+    double (*sum_sizes[GSZ_FLOAT_TYPES])(const void *x, size_t n, double eb, size_t *finite, size_t *above);
 
     uint32_t (*crc32c)(uint32_t crc, const uint8_t *p, size_t n);
 } gsz_kernels;

@@ -127,23 +127,27 @@ static size_t NAME(model_quantise)(const void *restrict xs, size_t n, const gsz_
 }
 
 /* Lane j sums elements j, j + 8, ...; the lanes are added in a fixed tree. */
-static double NAME(sum_sizes)(const void *xs, size_t stride, size_t n, double eb, size_t *finite, size_t *above) {
-    const T *x = (const T *)xs;
+static double NAME(sum_sizes)(const void *restrict xs, size_t n, double eb, size_t *finite, size_t *above) {
+    const T *restrict x = (const T *)xs;
     const W least = BOUND(eb);
     double sum[8] = {0};
     uint32_t numbers[8] = {0}, large[8] = {0};
-    for (size_t i = 0; i < n; i += 8) {
-        const size_t lanes = GSZ_MIN(n - i, (size_t)8);
-        W v[8] = {0};
-        for (size_t j = 0; j < lanes; j++) v[j] = ABS(LOAD(x[(i + j) * stride]));
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
         for (size_t j = 0; j < 8; j++) {
-            int number = v[j] <= HUGEST;
-            sum[j] += number ? (double)v[j] : 0.0;
+            W v = ABS(LOAD(x[i + j]));
+            int number = v <= HUGEST;
+            sum[j] += number ? (double)v : 0.0;
             numbers[j] += (uint32_t)number;
-            large[j] += (uint32_t)!(v[j] <= least);
+            large[j] += (uint32_t)!(v <= least);
         }
+    for (size_t j = 0; i < n; i++, j++) {
+        W v = ABS(LOAD(x[i]));
+        int number = v <= HUGEST;
+        sum[j] += number ? (double)v : 0.0;
+        numbers[j] += (uint32_t)number;
+        large[j] += (uint32_t)!(v <= least);
     }
     for (int j = 0; j < 8; j++) *finite += numbers[j], *above += large[j];
-    *finite -= (8 - n % 8) % 8;                 /* what filled the last eight */
     return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
 }

@@ -16,17 +16,18 @@ static const gsz_lowrank_options quick = {
 #define SAVING_MATRICES 1.0
 
 /* Unit and scales.  Fewer unit bits where values span so many bins that features would not fit. */
-static int measure(gsz_work *work, gsz_structure *s, const void *x) {
+static int measure(gsz_work *work, gsz_structure *s, const void *x, int *possible) {
     unsigned most = 0;
     for (unsigned f = USUAL_UNIT_BITS;; f = 0) {
         s->t.unit = gsz_model_unit(s->t.dtype, s->t.eb, f);
-        if (!(s->t.unit > 0)) return 0;
+        *possible = s->t.unit > 0;
+        if (!*possible) return GSZ_OK;
         gsz_model_default_weights(f, &s->t.weights);
-        gsz_model_scales(work->kernels, &s->t, x, s->scales);
+        GSZ_TRY(gsz_model_scales(work, &s->t, x, s->scales));
         for (size_t i = 0; i < s->t.view.rows; i++) most = GSZ_MAX(most, s->scales[i]);
         int32_t mean = gsz_scale_width(most) >> GSZ_WIDTH_BITS;
-        if (f == 0) return mean <= LARGEST_BINS;
-        if (mean <= LARGEST_MEAN) return 1;
+        *possible = f > 0 || mean <= LARGEST_BINS;
+        if (f == 0 || mean <= LARGEST_MEAN) return GSZ_OK;
         most = 0;
     }
 }
@@ -75,7 +76,7 @@ static int fit_rest(gsz_work *work, gsz_structure *s, const float *planes) {
     rest.unit = 1 / (double)((uint32_t)1 << rest.weights.unit_bits);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->scales, rows));
     uint8_t *scales = (uint8_t *)work->scales.data;
-    gsz_model_scales(work->kernels, &rest, planes, scales);
+    GSZ_TRY(gsz_model_scales(work, &rest, planes, scales));
     for (size_t i = 0; i < rows; i++)
         if (s->scales[i] != 0) s->scales[i] = GSZ_MAX(scales[i], (uint8_t)1);
     GSZ_TRY(gsz_model_fit(work, &rest, planes));
@@ -96,7 +97,7 @@ static int with_lowrank(gsz_work *work, gsz_structure *s, const void *x, float *
 }
 
 int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low_rank, int *possible) {
-    *possible = measure(work, s, x);
+    GSZ_TRY(measure(work, s, x, possible));
     if (!*possible) return GSZ_OK;
     if (!low_rank || !gsz_lowrank_possible(&s->t.view)) return gsz_model_fit(work, &s->t, x);
     size_t size = (size_t)s->t.view.elements * sizeof(float);
