@@ -6,7 +6,6 @@
 #define MOST_SAMPLE 16384u      /* sparse ones need that many */
 #define BLOCK 16u               /* lanes sampled together */
 #define WIDTHS 3u               /* constant, row, row x column */
-#define MOST (WIDTHS > GSZ_FEATURES ? WIDTHS : GSZ_FEATURES)
 
 /* ---- scales */
 
@@ -35,29 +34,23 @@ int gsz_model_scales(gsz_work *work, const gsz_modelled *t, const void *x, uint8
     return GSZ_OK;
 }
 
-/* ---- weights */
-
-typedef struct {
-    float target;               /* x in units */
-    int32_t width[WIDTHS], mean[GSZ_FEATURES];
-} observation;
-
-/* ---- weighted least squares: sum ((f . w - target) / size)^2 */
+/* ---- weighted least squares: sum ((f . w - target) * weight)^2 */
+#define MOST 4u
 typedef struct { unsigned n; double square[MOST][MOST], right[MOST], total; } normal;
 
-/* n is a constant where it is called: the loops disappear. */
-GSZ_INLINE void add_equation(normal *e, const double *f, const unsigned n, double target, double inverse) {
-    double scaled[MOST], right = target * inverse;
-    GSZ_UNROLL_LANES for (unsigned i = 0; i < n; i++) scaled[i] = f[i] * inverse;
-    GSZ_UNROLL_LANES for (unsigned i = 0; i < n; i++) {
-        GSZ_UNROLL_LANES for (unsigned j = 0; j <= i; j++) e->square[i][j] += scaled[i] * scaled[j];
-        e->right[i] += scaled[i] * right;
-    }
-    e->total += right * right;
+static void normal_of(const gsz_kernels *kernels, const float *const *f, unsigned n, const float *target, const float *weight,
+                      size_t count, normal *e) {
+    double sums[GSZ_FIT_SUMS(MOST)], *p = sums;
+    kernels->fit_sums(f, n, target, weight, count, sums);
+    e->n = n;
+    for (unsigned i = 0; i < n; i++)
+        for (unsigned j = 0; j <= i; j++) e->square[i][j] = *p++;
+    for (unsigned i = 0; i < n; i++) e->right[i] = *p++;
+    e->total = *p;
 }
 
 /* Cholesky with a small ridge; what does not matter gets the weight 0. */
-static void solve(normal *e, double *w) {
+static void solve(const normal *e, float *w) {
     double l[MOST][MOST], y[MOST];
     for (unsigned i = 0; i < e->n; i++) {
         double ridge = e->square[i][i] * 1e-5;
@@ -73,23 +66,20 @@ static void solve(normal *e, double *w) {
     }
     for (unsigned i = e->n; i-- > 0;) {
         double s = y[i];
-        for (unsigned k = i + 1; k < e->n; k++) s -= l[k][i] * w[k];
-        w[i] = l[i][i] > 0 ? s / l[i][i] : 0;
+        for (unsigned k = i + 1; k < e->n; k++) s -= l[k][i] * y[k];
+        y[i] = l[i][i] > 0 ? s / l[i][i] : 0;
+        w[i] = (float)y[i];
     }
 }
 
-GSZ_INLINE double dot(const int32_t *f, const double *w, const unsigned n) {
-    double s = 0;
-    GSZ_UNROLL_LANES for (unsigned i = 0; i < n; i++) s += (double)f[i] * w[i];
-    return s;
-}
-
-static int32_t rounded_weight(double w) {
-    double r = gsz_round_double(GSZ_MAX(-32767.0, GSZ_MIN(32767.0, w * (double)(1 << GSZ_WEIGHT_BITS))));
+static int32_t rounded_weight(float w) {
+    double r = gsz_round_double(GSZ_MAX(-32767.0, GSZ_MIN(32767.0, (double)w * (double)(1 << GSZ_WEIGHT_BITS))));
     return (int32_t)r;
 }
 
 /* ---- sampling: rows and blocks of lanes, spread; features from values rounded to whole bins (open loop) */
+
+enum { TARGET, WIDTH, MEAN = WIDTH + WIDTHS, SIZE = MEAN + GSZ_FEATURES, WEIGHT, LEFT, PREDICTED, ARRAYS };
 
 typedef struct {
     const gsz_modelled *t;
@@ -97,7 +87,7 @@ typedef struct {
     gsz_view view;              /* of the sample */
     gsz_model_row row;
     size_t row_step, block_step;
-    observation *seen;
+    float *seen[ARRAYS];        /* an array of observations each; targets and means in units */
     size_t count;
 } sampler;
 
@@ -123,22 +113,23 @@ static void sample_step(const gsz_kernels *kernels, sampler *s, size_t row, unsi
     const double inverse = 1 / s->t->unit;
     const size_t n = s->view.lanes, real = gsz_view_step(v, gsz_view_row(v, row), tap);
     gsz_model_weights one;
-    observation *seen = s->seen + s->count;
+    float *seen[ARRAYS];
+    for (unsigned k = 0; k < ARRAYS; k++) seen[k] = s->seen[k] + s->count;
     for (size_t j = 0; j < n; j++) {
         size_t lane = lane_of(s, j);
         double u = lane < real ? gsz_value_at(s->t->dtype, s->x, row * v->row_stride + tap * v->tap_stride + lane * v->lane_stride) * inverse : 0;
         u = gsz_abs_double(u) < 0x1p22 ? u : 0;             /* not finite, or an outlier beyond all features */
-        seen[j].target = (float)u;
-        seen[j].width[0] = (int32_t)1 << f;
-        seen[j].width[1] = scale;
-        seen[j].width[2] = cells[j];
+        seen[TARGET][j] = (float)u;
+        seen[WIDTH][j] = (float)((int32_t)1 << f);
+        seen[WIDTH + 1][j] = (float)scale;
+        seen[WIDTH + 2][j] = (float)cells[j];
         y[j] = (int32_t)gsz_round_double(u / (double)((int32_t)1 << f)) * ((int32_t)1 << f);
     }
     for (unsigned k = 0; k < GSZ_FEATURES; k++) {
         memset(&one, 0, sizeof one);
         one.mean[k] = 1 << GSZ_WEIGHT_BITS;                 /* the feature itself */
         kernels->model_means(&s->row, &one, tap, n, NULL, mean);
-        for (size_t j = 0; j < n; j++) seen[j].mean[k] = mean[j];
+        for (size_t j = 0; j < n; j++) seen[MEAN + k][j] = (float)mean[j];
     }
     kernels->model_learn(&s->row, tap, y, NULL, n);
     s->count += n;
@@ -159,8 +150,9 @@ static int take_sample(gsz_work *work, sampler *s) {
     int32_t *memory = (int32_t *)work->model.data, *cells = memory + gsz_model_row_size(&s->view), *mean = cells + stride, *y = mean + stride;
     gsz_model_row_init(&s->view, memory, &s->row);
     size_t rows = (s->t->view.rows + s->row_step - 1) / s->row_step;
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, rows * n * s->view.taps * sizeof(observation)));
-    s->seen = (observation *)work->bytes.data;
+    const size_t capacity = rows * n * s->view.taps + GSZ_FIT_LANES;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, ARRAYS * capacity * sizeof(float)));
+    for (unsigned k = 0; k < ARRAYS; k++) s->seen[k] = (float *)work->bytes.data + k * capacity;
     for (size_t i = 0; i < s->t->view.rows; i += s->row_step) {
         gsz_row_widths w;
         if (scales[i] == 0) continue;
@@ -181,41 +173,44 @@ static int take_sample(gsz_work *work, sampler *s) {
 /* ---- the fit */
 
 /* Widths of |target - mean|; relative to the widths of `before` (the third feature, where there are none yet). */
-static void fit_widths(const sampler *s, const double *before, const double *v, double floor, double *w) {
-    const double bin = (double)((int32_t)1 << s->t->weights.unit_bits), scale = (double)(1 << GSZ_WIDTH_BITS);
+static void fit_widths(const gsz_kernels *kernels, sampler *s, const float *before, const float *v, float floor, float *w) {
+    const float bin = (float)((int32_t)1 << s->t->weights.unit_bits);
+    const float *const *f = (const float *const *)s->seen;
     normal e;
-    memset(&e, 0, sizeof e);
-    e.n = WIDTHS;
-    for (size_t i = 0; i < s->count; i++) {
-        const observation *o = &s->seen[i];
-        double f[WIDTHS] = {(double)o->width[0], (double)o->width[1], (double)o->width[2]};
-        double left = gsz_abs_double((double)o->target - dot(o->mean, v, GSZ_FEATURES));
-        left = 0.7 * gsz_round_double(left / bin) * bin + 0.3 * left;       /* what will be coded is in whole bins */
-        double size = before != NULL ? dot(o->width, before, WIDTHS) : f[2];
-        add_equation(&e, f, WIDTHS, left * scale, 1 / GSZ_MAX(size, floor));
-    }
+    kernels->fit_dot(f + MEAN, GSZ_FEATURES, v, s->count, s->seen[PREDICTED]);
+    kernels->fit_left(f[TARGET], f[PREDICTED], bin, s->count, s->seen[LEFT]);
+    if (before != NULL) kernels->fit_dot(f + WIDTH, WIDTHS, before, s->count, s->seen[SIZE]);
+    kernels->fit_weights(before != NULL ? f[SIZE] : f[WIDTH + 2], f[WIDTH], floor, s->count, s->seen[WEIGHT]);
+    normal_of(kernels, f + WIDTH, WIDTHS, f[LEFT], f[WEIGHT], s->count, &e);
     solve(&e, w);
 }
 
-static void fit_means(const sampler *s, const double *w, double floor, double *v) {
+static void fit_means(const gsz_kernels *kernels, sampler *s, const float *w, float floor, float *v) {
+    const float *const *f = (const float *const *)s->seen;
     normal e;
     double better = 0;
-    memset(&e, 0, sizeof e);
-    e.n = GSZ_FEATURES;
-    for (size_t i = 0; i < s->count; i++) {
-        const observation *o = &s->seen[i];
-        double f[GSZ_FEATURES];
-        for (unsigned k = 0; k < GSZ_FEATURES; k++) f[k] = (double)o->mean[k];
-        add_equation(&e, f, GSZ_FEATURES, (double)o->target, 1 / GSZ_MAX(dot(o->width, w, WIDTHS), floor));
-    }
+    kernels->fit_dot(f + WIDTH, WIDTHS, w, s->count, s->seen[SIZE]);
+    kernels->fit_weights(f[SIZE], f[WIDTH], floor, s->count, s->seen[WEIGHT]);
+    normal_of(kernels, f + MEAN, GSZ_FEATURES, f[TARGET], f[WEIGHT], s->count, &e);
     solve(&e, v);
-    for (unsigned k = 0; k < GSZ_FEATURES; k++) better += v[k] * e.right[k];
+    for (unsigned k = 0; k < GSZ_FEATURES; k++) better += (double)v[k] * e.right[k];
     if (!(better > 0.002 * e.total)) memset(v, 0, GSZ_FEATURES * sizeof *v);
 }
 
+/* Observations that are not there, to a multiple of the lanes. */
+static void pad_sample(sampler *s) {
+    while (s->count % GSZ_FIT_LANES != 0) {
+        for (unsigned k = 0; k < ARRAYS; k++) s->seen[k][s->count] = 0;
+        s->count++;
+    }
+}
+
+GSZ_STATIC_ASSERT(fit_features, WIDTHS == 3 && GSZ_FEATURES == 4);      /* what fit_sums knows */
+
 int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x) {
     sampler s;
-    double first[WIDTHS], w[WIDTHS], v[GSZ_FEATURES] = {0}, sum = 0;
+    float first[WIDTHS], w[WIDTHS], v[GSZ_FEATURES] = {0};
+    double sum = 0;
     memset(&s, 0, sizeof s);
     s.t = t;
     s.x = x;
@@ -224,11 +219,12 @@ int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x) {
     choose_sample(&s);
     GSZ_TRY(take_sample(work, &s));
     if (s.count < 256) return GSZ_OK;
-    for (size_t i = 0; i < s.count; i++) sum += gsz_abs_double((double)s.seen[i].target);
-    double floor = 0.2 * sum / (double)s.count * (double)(1 << GSZ_WIDTH_BITS) + 1;
-    fit_widths(&s, NULL, v, floor, first);
-    fit_means(&s, first, floor, v);
-    fit_widths(&s, first, v, floor, w);
+    for (size_t i = 0; i < s.count; i++) sum += gsz_abs_double((double)s.seen[TARGET][i]);
+    const float floor = (float)(0.2 * sum / (double)s.count * (double)(1 << GSZ_WIDTH_BITS) + 1);
+    pad_sample(&s);
+    fit_widths(work->kernels, &s, NULL, v, floor, first);
+    fit_means(work->kernels, &s, first, floor, v);
+    fit_widths(work->kernels, &s, first, v, floor, w);
     t->weights.constant = rounded_weight(w[0]);
     t->weights.row = rounded_weight(w[1]);
     t->weights.column = rounded_weight(w[2]);

@@ -30,6 +30,9 @@ struct gsz_model_row;           /* model.h */
 struct gsz_model_weights;
 struct gsz_row_widths;
 
+#define GSZ_FIT_LANES 8u
+#define GSZ_FIT_SUMS(n) ((n) * ((n) + 1) / 2 + (n) + 1)     /* squares by rows of the lower triangle, products, the last square */
+
 typedef struct gsz_kernels {
     unsigned mask;
 
@@ -97,6 +100,12 @@ typedef struct gsz_kernels {
      * GSZ_ESCAPE where the bound is not certain, with y the centre.  Returns how many are not certain. */
     size_t (*model_quantise[GSZ_FLOAT_TYPES])(const void *x, size_t n, const gsz_grid_params *g, unsigned unit_bits,
                                               int aligned, const int32_t *mean, int32_t *r, int32_t *y);
+
+    /* Least squares (fit_tmpl.h): arrays of a multiple of GSZ_FIT_LANES observations; n is 3 or 4. */
+    void (*fit_sums)(const float *const *f, unsigned n, const float *target, const float *weight, size_t count, double *sums);
+    void (*fit_dot)(const float *const *f, unsigned n, const float *w, size_t count, float *out);
+    void (*fit_weights)(const float *size, const float *counts, float floor, size_t count, float *weight);
+    void (*fit_left)(const float *target, const float *mean, float bin, size_t count, float *left);
 
     /* Low rank (lowrank_tmpl.h).  Product: c (rows x n) = a (rows x depth, any strides) * b (depth x n).  Gram:
      * g (p x p, upper triangle) = y^T y, p a multiple of 8 up to 80.  Row: the base of one row from pairs of

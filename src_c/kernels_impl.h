@@ -189,6 +189,7 @@ static size_t NAME(find32)(const int32_t *v, size_t n, int32_t value, uint32_t *
 
 #include "symbols_tmpl.h"
 #include "model_tmpl.h"
+#include "fit_tmpl.h"
 #include "lowrank_tmpl.h"
 
 #define FOR_TYPES(f) {PASTE(f, half, SUFFIX), PASTE(f, bfloat, SUFFIX), PASTE(f, float, SUFFIX), PASTE(f, double, SUFFIX)}
@@ -198,4 +199,4 @@ static size_t NAME(find32)(const int32_t *v, size_t n, int32_t value, uint32_t *
     NAME(put_low), NAME(join_low), NAME(running_sum), NAME(find16), NAME(find32), NAME(encode_streams), NAME(decode_streams), \
     NAME(rans_decode), NAME(model_contexts), NAME(model_means), NAME(model_join), NAME(model_join_narrow), \
     NAME(model_split), NAME(model_learn), NAME(model_sum), FOR_TYPES(model_quantise), \
-    NAME(lowrank_product), NAME(lowrank_gram), NAME(lowrank_row), FOR_TYPES(sum_sizes), CRC}
+    NAME(fit_sums), NAME(fit_dot), NAME(fit_weights), NAME(fit_left), NAME(lowrank_product), NAME(lowrank_gram), NAME(lowrank_row), FOR_TYPES(sum_sizes), CRC}

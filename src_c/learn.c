@@ -100,10 +100,6 @@ int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low
     GSZ_TRY(measure(work, s, x, possible));
     if (!*possible) return GSZ_OK;
     if (!low_rank || !gsz_lowrank_possible(&s->t.view)) return gsz_model_fit(work, &s->t, x);
-    size_t size = (size_t)s->t.view.elements * sizeof(float);
-    float *planes = (float *)gsz_alloc(work->heap, size);
-    GSZ_CHECK(planes != NULL, GSZ_E_MEMORY);
-    int status = with_lowrank(work, s, x, planes);
-    gsz_release(work->heap, planes, size);
-    return status;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bins, (size_t)s->t.view.elements * sizeof(float)));
+    return with_lowrank(work, s, x, (float *)work->bins.data);
 }

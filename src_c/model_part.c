@@ -17,11 +17,21 @@ static const gsz_model_source *source_of(const encoding *c, size_t tensor) {
     return (const gsz_model_source *)(const void *)((const uint8_t *)c->source + tensor * c->stride);
 }
 
+static size_t elements_of(const encoding *c, const gsz_segment_parts *segment) {
+    size_t elements = 0;
+    for (size_t k = segment->first; k < segment->last; k++) {
+        const gsz_part *p = &c->out->cut.parts[k];
+        elements += (p->to - p->from) * source_of(c, p->tensor)->structure.t.view.row_length;
+    }
+    return elements;
+}
+
 static int put_segment(void *arg, unsigned worker, size_t i) {
     encoding *c = (encoding *)arg;
     gsz_work *work = &c->workers->work[worker];
     const gsz_segment_parts *segment = &c->out->cut.segments[i];
     GSZ_TRY(gsz_segment_start(work, &c->encoders[i]));
+    GSZ_TRY(gsz_segment_expect(&c->encoders[i], elements_of(c, segment)));
     for (size_t k = segment->first; k < segment->last; k++) {
         const gsz_part *p = &c->out->cut.parts[k];
         const gsz_model_source *from = source_of(c, p->tensor);

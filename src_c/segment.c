@@ -32,6 +32,10 @@ void gsz_segment_release(gsz_segment_encoder *s) {
     memset(s, 0, sizeof *s);
 }
 
+int gsz_segment_expect(gsz_segment_encoder *s, size_t elements) {
+    return gsz_writer_reserve(&s->tokens, elements * sizeof(uint16_t) + elements / 8);
+}
+
 uint16_t *gsz_segment_step(gsz_segment_encoder *s, size_t n) {
     uint32_t length = (uint32_t)n;
     if (gsz_put_bytes(&s->steps, &length, sizeof length) != GSZ_OK) return NULL;

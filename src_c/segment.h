@@ -27,6 +27,8 @@ typedef struct {
 
 int gsz_segment_start(gsz_work *work, gsz_segment_encoder *s);
 void gsz_segment_release(gsz_segment_encoder *s);
+/* Room for about so many elements at once. */
+int gsz_segment_expect(gsz_segment_encoder *s, size_t elements);
 
 /* Room for a step of n tokens, NULL without memory; and its counts, when they are there. */
 uint16_t *gsz_segment_step(gsz_segment_encoder *s, size_t n);

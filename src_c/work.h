@@ -26,6 +26,7 @@ typedef struct {
     gsz_scratch scales;         /* of rows */
     gsz_scratch values;         /* of a step */
     gsz_scratch factors;        /* of low rank, as floats */
+    gsz_scratch bins;           /* a tensor's values in bins */
     gsz_scratch lowrank;        /* products of the subspace iteration */
 } gsz_work;
 
