@@ -68,7 +68,7 @@ static int encode(gsz_heap *heap, const subject *t, const float *x, const gsz_mo
         if (status == GSZ_OK) status = gsz_rows_put(&work, &e, &s.t, x, 0, s.t.view.rows);
     }
     if (status == GSZ_OK && *possible) {
-        gsz_coding_tables_write((const uint32_t (*)[GSZ_RANS_SYMBOLS])e.counts, GSZ_TABLES, f, &b);
+        gsz_coding_tables_write(gsz_segment_counts(&e), GSZ_TABLES, f, &b);
         out->tables = (size_t)(gsz_bits_flush(&b) - tables);
         for (unsigned c = 0; c < GSZ_TABLES; c++) gsz_rans_codes(&f[c], codes[c]);
         status = gsz_put_bytes(&w, tables, out->tables);

@@ -82,6 +82,50 @@ GSZ_INLINE uint8_t *gsz_bits_flush(gsz_bitwriter *b) {
     return b->p;
 }
 
+/* ---- fields of several widths, each at most `most`: four at once where they fit a word */
+#define GSZ_FOUR_FIELDS 14u             /* widest of four: with 7 bits that wait they are 63 */
+
+static inline void gsz_bits_put_fields(gsz_bitwriter *b, const uint32_t *v, const uint8_t *width, size_t n, unsigned most) {
+    size_t i = 0;
+    for (; most <= GSZ_FOUR_FIELDS && i + 4 <= n; i += 4) {
+        uint64_t four = v[i];
+        unsigned bits = width[i];
+        four |= (uint64_t)v[i + 1] << bits, bits += width[i + 1];
+        four |= (uint64_t)v[i + 2] << bits, bits += width[i + 2];
+        four |= (uint64_t)v[i + 3] << bits, bits += width[i + 3];
+        gsz_bits_put(b, four, bits);
+    }
+    for (; i < n; i++) gsz_bits_put(b, v[i], width[i]);
+}
+
+GSZ_INLINE uint32_t gsz_bits_field(uint64_t *word, unsigned width) {
+    uint32_t v = (uint32_t)(*word & (((uint64_t)1 << width) - 1));
+    *word >>= width;
+    return v;
+}
+
+static inline void gsz_bits_get_fields(gsz_bitreader *b, const uint8_t *width, size_t n, unsigned most, uint32_t *v) {
+    size_t i = 0;
+    for (; most <= GSZ_FOUR_FIELDS && i + 4 <= n; i += 4) {
+        unsigned bits = (unsigned)width[i] + width[i + 1] + width[i + 2] + width[i + 3];
+        if (b->count < bits) {
+            if (b->end - b->p < 8) break;
+            b->bits |= gsz_load_le64(b->p) << b->count;         /* nocheck: the line above */
+            b->p += (63 - b->count) >> 3;
+            b->count |= 56;
+        }
+        uint64_t word = b->bits;
+        v[i] = gsz_bits_field(&word, width[i]);
+        v[i + 1] = gsz_bits_field(&word, width[i + 1]);
+        v[i + 2] = gsz_bits_field(&word, width[i + 2]);
+        v[i + 3] = gsz_bits_field(&word, width[i + 3]);
+        b->bits = word;
+        b->count -= bits;
+    }
+    if (b->count < 64) b->bits &= ((uint64_t)1 << b->count) - 1;
+    for (; i < n; i++) v[i] = gsz_bits_get(b, width[i]);
+}
+
 /* ---- numbers: Exp-Golomb codes (format.md 1.5).  An order suits numbers of about 2^order; v < 2^28. */
 #define GSZ_NUMBER_BITS 56u             /* at most */
 #define GSZ_LONGEST_NUMBER 28u

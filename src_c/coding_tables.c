@@ -48,8 +48,8 @@ static choice choose_geometric(const uint32_t counts[GSZ_RANS_SYMBOLS]) {
     uint32_t wanted = (uint32_t)(others * GSZ_RANS_SLOTS / total);
     unsigned level = 0, ratio = (unsigned)(others == 0 ? 0 : (magnitude - others) * RATIOS / magnitude);
     while (level + 1 < LEVELS && slots_of_level(level) < wanted) level++;
-    for (unsigned l = level > 2 ? level - 2 : 0; l < GSZ_MIN(level + 3, LEVELS); l++)
-        for (unsigned r = ratio > 4 ? ratio - 4 : 0; r < GSZ_MIN(ratio + 7, RATIOS); r++) {
+    for (unsigned l = level > 1 ? level - 1 : 0; l < GSZ_MIN(level + 2, LEVELS); l++)
+        for (unsigned r = ratio > 2 ? ratio - 2 : 0; r < GSZ_MIN(ratio + 4, RATIOS); r++) {
             gsz_frequencies f;
             geometric(l, r, &f);
             uint64_t cost = gsz_frequencies_cost(&f, counts);

@@ -5,7 +5,7 @@
 #define MAX_COLUMNS 72u             /* of the subspace; the kernels take up to 80 */
 #define LOOK_COLUMNS 8u             /* of the first look */
 #define OVERSAMPLING 4u
-#define FEW 4u                      /* components found at the first look: twice its columns are enough then */
+#define FEW 6u                      /* components found at the first look: twice its columns are enough then */
 #define LEAST_ELEMENTS 4096u
 #define LEAST_SIDE 8u
 #define LARGEST 1048576.0f          /* bins; what is beyond cannot be predicted, and its squares must not overflow */

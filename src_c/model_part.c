@@ -56,11 +56,11 @@ static void add_counts(uint32_t *to, const uint32_t *from) {
 static int make_tables(encoding *c) {
     gsz_model_writer *out = c->out;
     gsz_frequencies f[GSZ_TABLES];
-    uint32_t (*counts)[GSZ_RANS_SYMBOLS] = c->encoders[0].counts;
-    for (size_t i = 1; i < out->cut.nsegments; i++) add_counts(counts[0], c->encoders[i].counts[0]);
+    const uint32_t (*counts)[GSZ_RANS_SYMBOLS] = gsz_segment_counts(&c->encoders[0]);
+    for (size_t i = 1; i < out->cut.nsegments; i++) add_counts(c->encoders[0].counts[0], gsz_segment_counts(&c->encoders[i])[0]);
     GSZ_TRY(gsz_writer_reserve(&out->tables, GSZ_CODING_TABLES_BYTES(GSZ_TABLES)));
     gsz_bitwriter bits = {out->tables.data, 0, 0};
-    gsz_coding_tables_write((const uint32_t (*)[GSZ_RANS_SYMBOLS])counts, GSZ_TABLES, f, &bits);
+    gsz_coding_tables_write(counts, GSZ_TABLES, f, &bits);
     out->tables.size = (size_t)(gsz_bits_flush(&bits) - out->tables.data);
     for (unsigned k = 0; k < GSZ_TABLES; k++) gsz_rans_codes(&f[k], c->codes[k]);
     return GSZ_OK;

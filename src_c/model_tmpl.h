@@ -80,7 +80,7 @@ static size_t NAME(model_split)(const int32_t *restrict r, const int32_t *restri
         int32_t folded = mean[j] < 0 ? (int32_t)(0u - (uint32_t)r[j]) : r[j];
         int32_t q = folded >> raw[j];
         int ok = (r[j] != GSZ_ESCAPE) & (q >= -GSZ_LARGEST_RESIDUAL) & (q <= GSZ_LARGEST_RESIDUAL);
-        low[j] = (uint32_t)folded & (((uint32_t)1 << raw[j]) - 1);
+        low[j] = (uint32_t)folded & (((uint32_t)1 << raw[j]) - 1);     /* of an escape, 2^31: 0 */
         token[j] = (uint16_t)(context[j] * GSZ_RANS_SYMBOLS + (uint32_t)(ok ? q + GSZ_SYMBOL_ZERO : 0));
         others += (uint32_t)!ok;
     }

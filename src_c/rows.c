@@ -142,9 +142,10 @@ static int put_step(const gsz_kernels *kernels, gsz_segment_encoder *s, const gs
     size_t others = kernels->model_split(w->r, w->mean, context, raw, n, tokens, w->low);
     for (size_t j = 0; t->set > 0 && j < n; j++) tokens[j] = (uint16_t)(tokens[j] + t->set * GSZ_CONTEXTS * GSZ_RANS_SYMBOLS);
     gsz_segment_count(s, tokens, n);
-    if (w->most_raw[t->view.matrix ? tap : 0] > 0) {
+    const unsigned most = w->most_raw[t->view.matrix ? tap : 0];
+    if (most > 0) {
         GSZ_TRY(gsz_sink_reserve(&s->low, n * 3));
-        for (size_t j = 0; j < n; j++) gsz_bits_put(&s->low.bits, w->r[j] == GSZ_ESCAPE ? 0 : w->low[j], raw[j]);
+        gsz_bits_put_fields(&s->low.bits, w->low, raw, n, most);
     }
     if (others > 0) GSZ_TRY(put_others(s, t, x, n, w, tokens, raw, others));
     kernels->model_learn(&w->row, tap, w->y, base, n);
@@ -209,8 +210,9 @@ static int get_step(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *
     const unsigned f = t->weights.unit_bits;
     kernels->rans_decode(&s->symbols, context, n, w->symbol);
     kernels->model_means(&w->row, &t->weights, tap, n, base, w->mean);
-    if (w->most_raw[t->view.matrix ? tap : 0] > 0) {
-        for (size_t j = 0; j < n; j++) w->low[j] = gsz_bits_get(&s->low, raw[j]);
+    const unsigned most = w->most_raw[t->view.matrix ? tap : 0];
+    if (most > 0) {
+        gsz_bits_get_fields(&s->low, raw, n, most, w->low);
         GSZ_CHECK(s->low.overrun == 0, GSZ_E_SECTION);
         kernels->model_join(w->symbol, w->low, raw, w->mean, n, f, t->aligned, w->y);
     } else {

@@ -22,7 +22,7 @@ typedef struct {
     gsz_writer tokens, steps;           /* uint16_t and uint32_t */
     gsz_bit_sink low;                   /* raw low bits of residuals */
     gsz_bit_sink side;                  /* numbers: what has no symbol */
-    uint32_t (*counts)[GSZ_RANS_SYMBOLS];       /* of GSZ_TABLES contexts */
+    uint32_t (*counts)[GSZ_RANS_SYMBOLS];       /* of GSZ_TABLES contexts, twice: even and odd tokens until gsz_segment_counts */
 } gsz_segment_encoder;
 
 int gsz_segment_start(gsz_work *work, gsz_segment_encoder *s);
@@ -33,6 +33,8 @@ int gsz_segment_expect(gsz_segment_encoder *s, size_t elements);
 /* Room for a step of n tokens, NULL without memory; and its counts, when they are there. */
 uint16_t *gsz_segment_step(gsz_segment_encoder *s, size_t n);
 void gsz_segment_count(gsz_segment_encoder *s, const uint16_t *tokens, size_t n);
+/* The counts so far, all in the first array. */
+const uint32_t (*gsz_segment_counts(gsz_segment_encoder *s))[GSZ_RANS_SYMBOLS];
 
 /* The bytes of a segment: states, words and bits. */
 int gsz_segment_write(gsz_work *work, gsz_segment_encoder *s, const gsz_rans_code *codes, gsz_writer *out);

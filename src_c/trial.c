@@ -8,15 +8,16 @@
 static double sink_bits(const gsz_bit_sink *s) { return 8 * (double)(s->bits.p - s->bytes.data) + (double)s->bits.count; }
 
 /* Bits of all that a segment holds so far. */
-static int cost_of(gsz_work *work, const gsz_segment_encoder *e, double *bits) {
+static int cost_of(gsz_work *work, gsz_segment_encoder *e, double *bits) {
+    const uint32_t (*counts)[GSZ_RANS_SYMBOLS] = gsz_segment_counts(e);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, GSZ_TABLES * sizeof(gsz_frequencies) + GSZ_CODING_TABLES_BYTES(GSZ_TABLES)));
     gsz_frequencies *f = (gsz_frequencies *)work->bytes.data;
     uint8_t *tables = (uint8_t *)(f + GSZ_TABLES);
     gsz_bitwriter out = {tables, 0, 0};
-    gsz_coding_tables_write((const uint32_t (*)[GSZ_RANS_SYMBOLS])e->counts, GSZ_TABLES, f, &out);
+    gsz_coding_tables_write(counts, GSZ_TABLES, f, &out);
     *bits = 8 * (double)(gsz_bits_flush(&out) - tables) + sink_bits(&e->low) + sink_bits(&e->side);
     for (unsigned c = 0; c < GSZ_TABLES; c++)
-        *bits += (double)gsz_frequencies_cost(&f[c], (const uint32_t *)e->counts[c]) / 256;
+        *bits += (double)gsz_frequencies_cost(&f[c], counts[c]) / 256;
     return GSZ_OK;
 }
 

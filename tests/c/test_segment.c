@@ -36,6 +36,7 @@ static void encode(gsz_modelled *t, const void *x, uint8_t *scales, int fit, uns
     CHECK_EQ(gsz_model_scales(&work, t, x, scales), GSZ_OK);
     if (fit) CHECK_EQ(gsz_model_fit(&work, t, x), GSZ_OK);
     CHECK_EQ(gsz_rows_put(&work, &s, t, x, 0, t->view.rows), GSZ_OK);
+    (void)gsz_segment_counts(&s);
     tables(s.counts, codes, slots);
     CHECK_EQ(gsz_segment_write(&work, &s, codes[0], out), GSZ_OK);
     gsz_segment_release(&s);
