@@ -56,7 +56,7 @@ static int encode(gsz_heap *heap, const subject *t, const float *x, const gsz_mo
     gsz_work_init(&work, heap, gsz_kernels_for(gsz_cpu_features() & mask));
     gsz_writer_init(&w, heap);
     int status = start(heap, t, &s);
-    if (status == GSZ_OK) status = gsz_structure_learn(&work, &s, x, weights == NULL, possible);
+    if (status == GSZ_OK) status = gsz_structure_learn(&work, &s, x, weights == NULL, t->n % 3 == 0, possible);
     if (status == GSZ_OK && *possible && weights != NULL) {
         unsigned unit_bits = s.t.weights.unit_bits;
         s.t.weights = *weights;

@@ -6,8 +6,8 @@ from typing_extensions import Buffer, Self
 
 _Bytes = Buffer | NDArray[Any]      # numpy's stubs call an array a Buffer from Python 3.12 on only
 
-# name (UTF-8), dtype code, shape, C-contiguous buffer or None, bound, mode code, predictor code
-_Item = TypeVar("_Item", bound=tuple[bytes, int, tuple[int, ...], _Bytes | None, float, int, int])
+# name (UTF-8), dtype code, shape, C-contiguous buffer or None, bound, codes of mode, predictor, level and grid
+_Item = TypeVar("_Item", bound=tuple[bytes, int, tuple[int, ...], _Bytes | None, float, int, int, int, int])
 
 # name, dtype code, shape, decoded bytes, compressed bytes, codec, mode, eb, grid, predictor, coder
 _Entry = tuple[str | None, int, tuple[int, ...], int, int, int, int, float, int, int, int]
@@ -31,4 +31,4 @@ class Message:
     @property
     def nbytes(self) -> int: ...
     def entry(self, index: int) -> _Entry: ...
-    def decode_into(self, index: int, out: _Bytes) -> None: ...
+    def decode_into(self, outs: list[_Bytes | None]) -> None: ...

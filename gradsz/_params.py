@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 Mode = Literal["abs", "rel", "rms", "l2", "psnr"]
 Predictor = Literal["auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3", "structure", "low-rank"]
-Level = Literal["fast", "balanced"]
+Level = Literal["fast", "balanced", "best"]
 Grid = Literal["auto", "aligned", "centred"]
 
 MODES = {"abs": 0, "rel": 1, "rms": 2, "l2": 3, "psnr": 4}
 MODE_NAMES = {code: name for name, code in MODES.items()}
 PREDICTORS = {"auto": 255, "none": 0, "lorenzo1": 1, "lorenzo2": 2, "lorenzo3": 3, "lorenzo": 3, "structure": 4, "low-rank": 5}
 PREDICTOR_NAMES = {0: "none", 1: "lorenzo1", 2: "lorenzo2", 3: "lorenzo3", 4: "structure", 5: "low-rank"}
-LEVELS = {"balanced": 0, "fast": 1}
+LEVELS = {"balanced": 0, "fast": 1, "best": 2}
 GRIDS = {"auto": 255, "aligned": 0, "centred": 1}
 GRID_NAMES = {0: "aligned", 1: "centred"}
 

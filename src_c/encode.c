@@ -37,7 +37,7 @@ static int check_input(const gsz_input *in, int named) {
     GSZ_CHECK(in->mode >= GSZ_ABS && in->mode <= GSZ_PSNR, GSZ_E_PARAMETER);
     GSZ_CHECK((in->predictor >= GSZ_PREDICT_NONE && in->predictor <= GSZ_PREDICT_LOW_RANK)
               || in->predictor == GSZ_PREDICT_AUTO, GSZ_E_PARAMETER);
-    GSZ_CHECK(in->level == GSZ_LEVEL_BALANCED || in->level == GSZ_LEVEL_FAST, GSZ_E_PARAMETER);
+    GSZ_CHECK(in->level >= GSZ_LEVEL_BALANCED && in->level <= GSZ_LEVEL_BEST, GSZ_E_PARAMETER);
     GSZ_CHECK(in->grid == GSZ_GRID_ALIGNED || in->grid == GSZ_GRID_CENTRED || in->grid == GSZ_GRID_AUTO, GSZ_E_PARAMETER);
     GSZ_CHECK(!named || gsz_name_ok(in->name, in->name_length), GSZ_E_PARAMETER);
     return GSZ_OK;
@@ -70,7 +70,7 @@ static int learn(gsz_work *work, plan *p) {
     gsz_tensor *t = &p->entry.tensor;
     int possible = 0, low_rank = t->predictor == GSZ_PREDICT_LOW_RANK;
     GSZ_TRY(gsz_structure_init(work->heap, &p->source.structure, t->dtype, t->grid == GSZ_GRID_ALIGNED, t->eb, t->shape, t->ndim));
-    GSZ_TRY(gsz_structure_learn(work, &p->source.structure, p->in->data, low_rank, &possible));
+    GSZ_TRY(gsz_structure_learn(work, &p->source.structure, p->in->data, low_rank, p->in->level == GSZ_LEVEL_BEST, &possible));
     if (possible && t->smooth && p->in->predictor == GSZ_PREDICT_AUTO) GSZ_TRY(model_wins(work, p, &possible));
     if (!possible) gsz_tensor_plan_uniform(t, p->in);
     return GSZ_OK;

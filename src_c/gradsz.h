@@ -94,7 +94,8 @@ typedef enum { GSZ_CODER_HUFFMAN = 0, GSZ_CODER_RANS = 1 } gsz_coder;
 /* How much work to spend.  Any decoder decodes any level. */
 typedef enum {
     GSZ_LEVEL_BALANCED = 0,  /* the gradient model; for smooth arrays, what GSZ_LEVEL_FAST does */
-    GSZ_LEVEL_FAST = 1       /* uniform quantiser, Lorenzo prediction, Huffman */
+    GSZ_LEVEL_FAST = 1,      /* uniform quantiser, Lorenzo prediction, Huffman */
+    GSZ_LEVEL_BEST = 2       /* the gradient model, its choices tried instead of predicted */
 } gsz_level;
 
 /* CPU features that hot loops may use; every mask gives the same bytes. */

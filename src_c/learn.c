@@ -3,6 +3,7 @@
 #include "bound.h"
 #include "fit.h"
 #include "fp.h"
+#include "trial.h"
 
 #define USUAL_UNIT_BITS 4u
 #define LARGEST_MEAN 4096           /* units, of a row's values: larger features saturate */
@@ -12,6 +13,11 @@
 static const gsz_lowrank_options quick = {
     .max_rank = 24, .iterations = 1, .gate = 0.02, .precision = 0.1,
 };
+/* And best, which then tries. */
+static const gsz_lowrank_options thorough = {
+    .max_rank = 63, .iterations = 2, .gate = 0, .precision = 0.1,
+};
+#define PRECISION 0.1
 #define SAVING_KERNELS 0.65         /* taps predict part of it already */
 #define SAVING_MATRICES 1.0
 
@@ -53,53 +59,143 @@ static int gather_planes(gsz_work *work, const gsz_modelled *t, const void *x, f
     return GSZ_OK;
 }
 
-/* What the base leaves, in bins, in place. */
-static int subtract_base(gsz_work *work, const gsz_structure *s, float *planes) {
+/* What the base leaves, in bins. */
+static int subtract_base(gsz_work *work, const gsz_structure *s, const float *planes, float *rest) {
     const float unit = 1 / (float)((uint32_t)1 << s->t.weights.unit_bits);
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, s->low.cols * sizeof(int32_t)));
+    const size_t n = s->low.cols;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, n * sizeof(int32_t)));
     int32_t *base = (int32_t *)work->values.data;
-    for (size_t i = 0; i < s->low.rows; i++, planes += s->low.cols) {
+    for (size_t i = 0; i < s->low.rows; i++) {
         gsz_rows_base(work->kernels, &s->t, i, base);
-        for (size_t j = 0; j < s->low.cols; j++) planes[j] -= (float)base[j] * unit;
+        for (size_t j = 0; j < n; j++) rest[i * n + j] = planes[i * n + j] - (float)base[j] * unit;
     }
     return GSZ_OK;
 }
 
 /* Scales and weights of what is left; a row that was not zero stays so. */
-static int fit_rest(gsz_work *work, gsz_structure *s, const float *planes) {
-    gsz_modelled rest = s->t;
+static int fit_rest(gsz_work *work, gsz_structure *s, const float *rest) {
+    gsz_modelled t = s->t;
     const size_t rows = s->t.view.rows;
-    gsz_plane_view(&s->t.view, &rest.view);
-    rest.dtype = GSZ_FLOAT32;
-    rest.low = NULL;
-    rest.eb = 0.5;
-    rest.unit = 1 / (double)((uint32_t)1 << rest.weights.unit_bits);
+    gsz_plane_view(&s->t.view, &t.view);
+    t.dtype = GSZ_FLOAT32;
+    t.low = NULL;
+    t.eb = 0.5;
+    t.unit = 1 / (double)((uint32_t)1 << t.weights.unit_bits);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->scales, rows));
     uint8_t *scales = (uint8_t *)work->scales.data;
-    GSZ_TRY(gsz_model_scales(work, &rest, planes, scales));
+    GSZ_TRY(gsz_model_scales(work, &t, rest, scales));
     for (size_t i = 0; i < rows; i++)
         if (s->scales[i] != 0) s->scales[i] = GSZ_MAX(scales[i], (uint8_t)1);
-    GSZ_TRY(gsz_model_fit(work, &rest, planes));
-    s->t.weights = rest.weights;
+    GSZ_TRY(gsz_model_fit(work, &t, rest));
+    s->t.weights = t.weights;
     return GSZ_OK;
 }
 
-static int with_lowrank(gsz_work *work, gsz_structure *s, const void *x, float *planes) {
-    gsz_lowrank_options o = quick;
-    o.saving = s->t.view.matrix ? SAVING_MATRICES : SAVING_KERNELS;
-    o.unit_bits = s->t.weights.unit_bits;
-    GSZ_TRY(gather_planes(work, &s->t, x, planes));
-    GSZ_TRY(gsz_lowrank_find(work, planes, s->t.view.rows, s->t.view.row_length, &o, &s->low));
+/* The structure with the factors in s->low, or without low rank where there are none. */
+static int fit_around(gsz_work *work, gsz_structure *s, const void *x, const float *planes, float *rest) {
     if (s->low.rank == 0) return gsz_model_fit(work, &s->t, x);
     GSZ_TRY(gsz_structure_link(work->heap, s));
-    GSZ_TRY(subtract_base(work, s, planes));
-    return fit_rest(work, s, planes);
+    GSZ_TRY(subtract_base(work, s, planes, rest));
+    return fit_rest(work, s, rest);
 }
 
-int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low_rank, int *possible) {
+static gsz_lowrank_options options_for(const gsz_structure *s, const gsz_lowrank_options *usual) {
+    gsz_lowrank_options o = *usual;
+    o.saving = s->t.view.matrix ? SAVING_MATRICES : SAVING_KERNELS;
+    o.unit_bits = s->t.weights.unit_bits;
+    return o;
+}
+
+/* ---- balanced: the rank of most predicted bits */
+
+static int predict(gsz_work *work, gsz_structure *s, const void *x, float *planes) {
+    const gsz_lowrank_options o = options_for(s, &quick);
+    GSZ_TRY(gather_planes(work, &s->t, x, planes));
+    GSZ_TRY(gsz_lowrank_find(work, planes, s->t.view.rows, s->t.view.row_length, &o, &s->low));
+    return fit_around(work, s, x, planes, planes);
+}
+
+/* ---- best: ranks and precisions by the bits that they really take */
+
+typedef struct {
+    gsz_work *work;
+    gsz_structure *s;           /* unit and scales; no low rank */
+    const void *x;
+    const float *planes;
+    float *rest;
+    gsz_lowrank_space space;
+    gsz_structure best;
+    unsigned rank;              /* asked for, of the best; 0 = no low rank */
+    double bits, precision;     /* of the best */
+} search;
+
+/* Tries a rank; *better = 1 where it is the best so far. */
+static int try_rank(search *q, unsigned rank, double precision, int *better) {
+    gsz_structure s;
+    double bits;
+    GSZ_TRY(gsz_structure_copy(q->work->heap, q->s, &s));
+    int status = rank == 0 ? GSZ_OK : gsz_lowrank_factors(q->work, &q->space, rank, precision, s.t.weights.unit_bits, &s.low);
+    if (status == GSZ_OK) status = fit_around(q->work, &s, q->x, q->planes, q->rest);
+    if (status == GSZ_OK) status = gsz_trial_model(q->work, &s, q->x, &bits);
+    *better = status == GSZ_OK && bits < q->bits;
+    if (*better) {
+        gsz_structure_release(q->work->heap, &q->best);
+        gsz_structure_move(&s, &q->best);
+        q->bits = bits, q->rank = rank, q->precision = precision;
+    }
+    gsz_structure_release(q->work->heap, &s);
+    return status;
+}
+
+/* From the predicted rank, larger ones as long as that pays, or smaller ones. */
+static int climb(search *q, unsigned rank) {
+    int better = 1, larger = 0;
+    GSZ_TRY(try_rank(q, rank, PRECISION, &better));
+    for (unsigned next = rank + rank / 3 + 1; better && q->rank < q->space.count; next += next / 3 + 1) {
+        GSZ_TRY(try_rank(q, GSZ_MIN(next, q->space.count), PRECISION, &better));
+        larger |= better;
+    }
+    better = !larger;
+    for (unsigned next = rank - (rank + 2) / 3; better && next > 0; next -= (next + 2) / 3) GSZ_TRY(try_rank(q, next, PRECISION, &better));
+    if (q->rank == 0) return GSZ_OK;
+    GSZ_TRY(try_rank(q, q->rank, PRECISION * 1.5, &better));
+    return better ? try_rank(q, q->rank, PRECISION * 2.25, &better) : try_rank(q, q->rank, PRECISION * 0.67, &better);
+}
+
+static int search_ranks(search *q) {
+    const gsz_lowrank_options o = options_for(q->s, &thorough);
+    const gsz_view *v = &q->s->t.view;
+    unsigned rank;
+    int better;
+    double net;
+    GSZ_TRY(try_rank(q, 0, 0, &better));
+    GSZ_TRY(gsz_lowrank_decompose(q->work, q->planes, v->rows, v->row_length, &o, &q->space));
+    if (q->space.count == 0) return GSZ_OK;
+    GSZ_TRY(gsz_lowrank_rank(q->work, &q->space, o.max_rank, PRECISION, &rank, &net));
+    return climb(q, GSZ_MAX(rank, 1u));
+}
+
+static int find_best(gsz_work *work, gsz_structure *s, const void *x, float *planes, float *rest) {
+    search q;
+    memset(&q, 0, sizeof q);
+    q.work = work, q.s = s, q.x = x, q.planes = planes, q.rest = rest, q.bits = 1e300;
+    GSZ_TRY(gather_planes(work, &s->t, x, planes));
+    int status = search_ranks(&q);
+    gsz_lowrank_space_release(work->heap, &q.space);
+    if (status == GSZ_OK) {
+        gsz_structure_release(work->heap, s);
+        gsz_structure_move(&q.best, s);
+    }
+    gsz_structure_release(work->heap, &q.best);
+    return status;
+}
+
+int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low_rank, int thoroughly, int *possible) {
+    const size_t n = (size_t)s->t.view.elements;
     GSZ_TRY(measure(work, s, x, possible));
     if (!*possible) return GSZ_OK;
     if (!low_rank || !gsz_lowrank_possible(&s->t.view)) return gsz_model_fit(work, &s->t, x);
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bins, (size_t)s->t.view.elements * sizeof(float)));
-    return with_lowrank(work, s, x, (float *)work->bins.data);
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bins, (thoroughly ? 2 : 1) * n * sizeof(float)));
+    float *planes = (float *)work->bins.data;
+    return thoroughly ? find_best(work, s, x, planes, planes + n) : predict(work, s, x, planes);
 }

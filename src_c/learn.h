@@ -5,7 +5,7 @@
 #include "structure.h"
 
 /* Fills a structure for values x.  *possible = 0 where the model cannot hold them: values of too many bins, or a bin that is
- * no normal number. */
-int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low_rank, int *possible);
+ * no normal number.  low_rank = 0: without it.  thoroughly: ranks and precisions are tried, not predicted. */
+int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low_rank, int thoroughly, int *possible);
 
 #endif

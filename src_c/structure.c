@@ -26,6 +26,23 @@ int gsz_structure_link(gsz_heap *heap, gsz_structure *s) {
     return GSZ_OK;
 }
 
+int gsz_structure_copy(gsz_heap *heap, const gsz_structure *from, gsz_structure *to) {
+    memset(to, 0, sizeof *to);
+    to->t = from->t;
+    to->t.low = NULL;
+    to->scales = (uint8_t *)gsz_alloc(heap, from->t.view.rows);
+    GSZ_CHECK(to->scales != NULL, GSZ_E_MEMORY);
+    memcpy(to->scales, from->scales, from->t.view.rows);
+    to->t.scales = to->scales;
+    return GSZ_OK;
+}
+
+void gsz_structure_move(gsz_structure *from, gsz_structure *to) {
+    *to = *from;
+    if (to->t.low != NULL) to->t.low = &to->low;
+    memset(from, 0, sizeof *from);
+}
+
 void gsz_structure_release(gsz_heap *heap, gsz_structure *s) {
     gsz_release(heap, s->scales, s->t.view.rows);
     gsz_release(heap, s->pairs, s->pairs_size);

@@ -3,7 +3,8 @@
 #include "coding_tables.h"
 #include "head.h"
 
-#define TRIED ((size_t)1 << 16)     /* elements */
+#define TRIED ((size_t)1 << 17)     /* elements, in blocks of rows that are spread: tensors are often several stacked */
+#define BLOCKS ((size_t)8)
 
 static double sink_bits(const gsz_bit_sink *s) { return 8 * (double)(s->bits.p - s->bytes.data) + (double)s->bits.count; }
 
@@ -21,15 +22,25 @@ static int cost_of(gsz_work *work, gsz_segment_encoder *e, double *bits) {
     return GSZ_OK;
 }
 
-static int try_model(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s, const void *x, double *bits) {
+static int try_rows(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s, const void *x, double *elements) {
     const gsz_view *v = &s->t.view;
-    const size_t rows = GSZ_MIN(v->rows, TRIED / v->row_length + 1);
-    double head, all;
+    const size_t all = v->rows <= TRIED / v->row_length, block = all ? v->rows : TRIED / v->row_length / BLOCKS + 1;
+    const size_t step = GSZ_MAX(v->rows / BLOCKS, block);
+    for (size_t from = 0; from < v->rows; from += step) {
+        size_t to = GSZ_MIN(from + block, v->rows);
+        GSZ_TRY(gsz_rows_put(work, e, &s->t, x, from, to));
+        *elements += (double)(to - from) * (double)v->row_length;
+    }
+    return GSZ_OK;
+}
+
+static int try_model(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s, const void *x, double *bits) {
+    double head, all, elements = 0;
     GSZ_TRY(gsz_head_put(work, e, s));
     GSZ_TRY(cost_of(work, e, &head));
-    GSZ_TRY(gsz_rows_put(work, e, &s->t, x, 0, rows));
+    GSZ_TRY(try_rows(work, e, s, x, &elements));
     GSZ_TRY(cost_of(work, e, &all));
-    *bits = head / (double)v->elements + (all - head) / (double)GSZ_MIN((uint64_t)rows * v->row_length, v->elements);
+    *bits = head / (double)s->t.view.elements + (all - head) / elements;
     return GSZ_OK;
 }
 
