@@ -73,6 +73,7 @@ static int learn(gsz_work *work, plan *p) {
     GSZ_TRY(gsz_structure_learn(work, &p->source.structure, p->in->data, low_rank, p->in->level == GSZ_LEVEL_BEST, &possible));
     if (possible && t->smooth && p->in->predictor == GSZ_PREDICT_AUTO) GSZ_TRY(model_wins(work, p, &possible));
     if (!possible) gsz_tensor_plan_uniform(t, p->in);
+    else t->eb = p->source.structure.t.eb;
     return GSZ_OK;
 }
 

@@ -710,6 +710,13 @@ void gsz_lowrank_pairs(const gsz_lowrank *l, int16_t *b) {
         for (size_t j = 0; j < l->cols; j++) b[(k / 2 * l->cols + j) * 2 + k % 2] = l->b[k * l->cols + j];
 }
 
+void gsz_lowrank_scale(gsz_lowrank_space *s, double by, size_t n) {
+    float *copy = (float *)s->copy;
+    for (size_t i = 0; copy != NULL && i < n; i++) copy[i] *= (float)by;
+    for (unsigned k = 0; k < s->count; k++) s->energy[k] *= by * by;
+    for (size_t i = 0; i < s->rows; i++) s->row_energy[i] *= by * by;
+}
+
 void gsz_lowrank_space_release(gsz_heap *heap, gsz_lowrank_space *s) {
     gsz_release(heap, s->memory, s->memory_size);
     gsz_release(heap, s->copy, s->copy_size);

@@ -64,6 +64,9 @@ int gsz_lowrank_factors(gsz_work *work, const gsz_lowrank_space *space, unsigned
 int gsz_lowrank_find(gsz_work *work, const float *x, size_t rows, size_t cols,
                      const gsz_lowrank_options *options, gsz_lowrank *out);
 
+/* The space of a matrix of n values that has been multiplied in place by `by`. */
+void gsz_lowrank_scale(gsz_lowrank_space *space, double by, size_t n);
+
 void gsz_lowrank_space_release(gsz_heap *heap, gsz_lowrank_space *space);
 void gsz_lowrank_release(gsz_heap *heap, gsz_lowrank *lowrank);
 

@@ -43,10 +43,17 @@ void gsz_structure_move(gsz_structure *from, gsz_structure *to) {
     memset(from, 0, sizeof *from);
 }
 
+void gsz_structure_unlink(gsz_heap *heap, gsz_structure *s) {
+    gsz_release(heap, s->pairs, s->pairs_size);
+    s->pairs = NULL;
+    s->pairs_size = 0;
+    s->t.low = NULL;
+    gsz_lowrank_release(heap, &s->low);
+}
+
 void gsz_structure_release(gsz_heap *heap, gsz_structure *s) {
     gsz_release(heap, s->scales, s->t.view.rows);
-    gsz_release(heap, s->pairs, s->pairs_size);
-    gsz_lowrank_release(heap, &s->low);
+    gsz_structure_unlink(heap, s);
     memset(s, 0, sizeof *s);
 }
 

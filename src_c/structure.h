@@ -19,6 +19,8 @@ int gsz_structure_link(gsz_heap *heap, gsz_structure *s);
 /* A copy without low rank; and what takes everything from another, which is empty then. */
 int gsz_structure_copy(gsz_heap *heap, const gsz_structure *from, gsz_structure *to);
 void gsz_structure_move(gsz_structure *from, gsz_structure *to);
+/* Without low rank again. */
+void gsz_structure_unlink(gsz_heap *heap, gsz_structure *s);
 void gsz_structure_release(gsz_heap *heap, gsz_structure *s);
 
 /* The same tensor as a matrix of its own, row after row, each tap by tap: what low rank works on. */
