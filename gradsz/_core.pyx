@@ -5,7 +5,7 @@ Nothing here knows numpy beyond the buffer protocol.  Policy (dtypes, modes, lay
 """
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from gradsz.errors import raise_status
@@ -17,6 +17,10 @@ cdef extern from "gradsz.h" nogil:
         unsigned nthreads
         uint64_t max_memory
         uint64_t max_output
+        int seeded
+        uint64_t seed
+        uint32_t slot
+        uint32_t slots
     ctypedef struct gsz_input:
         const char *name
         size_t name_length
@@ -175,14 +179,22 @@ cdef class _Inputs:
         free(self.shapes)
 
 
-def encode(list items, bint named, nthreads):
-    """Message bytes of items: (name bytes, dtype code, shape, contiguous buffer, bound, mode, predictor, level, grid)."""
+def encode(list items, bint named, nthreads, seed=None, slot=None):
+    """Message bytes of items: (name bytes, dtype code, shape, contiguous buffer, bound, mode, predictor, level, grid).
+
+    seed (None = a hash of the items) and slot (None, or client and clients) are those of random offsets.
+    """
     cdef _Inputs inputs = _Inputs(items)
     cdef gsz_options options
     cdef uint8_t *data = NULL
     cdef size_t size = 0
     cdef int status
     set_options(&options, nthreads, 0, 0)
+    if seed is not None:
+        options.seeded = 1
+        options.seed = seed
+    if slot is not None:
+        options.slot, options.slots = slot
     if inputs.nbytes > RELEASE_GIL:
         with nogil:
             status = gsz_encode(inputs.tensors, inputs.count, named, &options, &data, &size)

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 Mode = Literal["abs", "rel", "rms", "l2", "psnr"]
 Predictor = Literal["auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3", "structure", "low-rank"]
 Level = Literal["fast", "balanced", "best"]
-Grid = Literal["auto", "aligned", "centred"]
+Grid = Literal["auto", "aligned", "centred", "dithered", "shrunk"]
 
 MODES = {"abs": 0, "rel": 1, "rms": 2, "l2": 3, "psnr": 4}
 MODE_NAMES = {code: name for name, code in MODES.items()}
 PREDICTORS = {"auto": 255, "none": 0, "lorenzo1": 1, "lorenzo2": 2, "lorenzo3": 3, "lorenzo": 3, "structure": 4, "low-rank": 5}
 PREDICTOR_NAMES = {0: "none", 1: "lorenzo1", 2: "lorenzo2", 3: "lorenzo3", 4: "structure", 5: "low-rank"}
 LEVELS = {"balanced": 0, "fast": 1, "best": 2}
-GRIDS = {"auto": 255, "aligned": 0, "centred": 1}
-GRID_NAMES = {0: "aligned", 1: "centred"}
+GRIDS = {"auto": 255, "aligned": 0, "centred": 1, "dithered": 2, "shrunk": 3}
+GRID_NAMES = {code: name for name, code in GRIDS.items()}
 
 
 def error_bound(value: object) -> float:
@@ -61,6 +61,30 @@ def level(value: object) -> int:
 
 def grid(value: object) -> int:
     return _choice("grid", value, GRIDS)
+
+
+def seed(value: object) -> int | None:
+    if value is None:
+        return None
+    try:
+        n = operator.index(value)   # type: ignore[arg-type]
+    except TypeError:
+        raise ParameterError(f"seed must be an integer or None, not {value!r}") from None
+    if not 0 <= n < 2**64:
+        raise ParameterError(f"seed is {n}; it must be between 0 and 2**64 - 1")
+    return n
+
+
+def slot(value: object) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    try:
+        client, clients = (operator.index(v) for v in value)    # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise ParameterError(f"slot must be (client, clients) or None, not {value!r}") from None
+    if not 0 <= client < clients < 2**32:
+        raise ParameterError(f"slot is {(client, clients)}; it must be 0 <= client < clients < 2**32")
+    return client, clients
 
 
 def nthreads(value: object) -> int:

@@ -17,7 +17,8 @@ __all__ = ["compress", "decompress", "compress_bound"]
 
 
 def compress(a: ArrayLike, error_bound: float, *, mode: Mode = "abs", level: Level = "balanced",
-             predictor: Predictor = "auto", grid: Grid = "auto", nthreads: int = 1) -> bytes:
+             predictor: Predictor = "auto", grid: Grid = "auto", seed: int | None = None,
+             slot: tuple[int, int] | None = None, nthreads: int = 1) -> bytes:
     """Compress an array so that every finite value comes back within an error bound.
 
     Parameters
@@ -41,9 +42,17 @@ def compress(a: ArrayLike, error_bound: float, *, mode: Mode = "abs", level: Lev
     predictor : {"auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3", "structure", "low-rank"}
         "auto" looks at a sample.  "lorenzo": integer Lorenzo prediction along up to 3 axes, for smooth data.
         "structure": the gradient model without its low-rank part.  "low-rank": with it where it pays.
-    grid : {"auto", "aligned", "centred"}
-        Where the gradient model puts its bins: on multiples of their width, so that equal values come back equal, or
-        centred on what it predicts, which takes fewest bytes.  "auto": centred, but aligned for ``l2`` and ``psnr``.
+    grid : {"auto", "aligned", "centred", "dithered", "shrunk"}
+        Where the gradient model puts its bins.  "aligned": on multiples of their width, so that equal values come back
+        equal.  "centred": centred on what it predicts, which takes fewest bytes.  "auto": centred, but aligned for
+        ``l2`` and ``psnr``.  "dithered": at random, so that errors are uniform in [-eb, eb] and zero on average.
+        "shrunk": at random, zero on average, of least squared error where bins are much wider than the values.  The
+        last two let coarse bounds be averaged over clients or rounds; rows of zeros stay exactly zero.
+    seed : int, optional
+        Of the random offsets, 0 to 2**64 - 1.  By default a hash of the values, so that bytes are deterministic.
+    slot : (int, int), optional
+        Client and number of clients of a round that share a `seed`: offsets are spread evenly over the clients, and
+        the error of the average is smaller.
     nthreads : int
         Threads for large arrays.  The bytes do not depend on it.
 
@@ -73,7 +82,7 @@ def compress(a: ArrayLike, error_bound: float, *, mode: Mode = "abs", level: Lev
     item = (b"", code, array.shape, _arrays.contiguous(array, code),
             _params.error_bound(error_bound), _params.mode(mode), _params.predictor(predictor),
             _params.level(level), _params.grid(grid))
-    return _core.encode([item], False, _params.nthreads(nthreads))
+    return _core.encode([item], False, _params.nthreads(nthreads), _params.seed(seed), _params.slot(slot))
 
 
 def decompress(buf: Bytes, *, out: NDArray[Any] | None = None, nthreads: int = 1,

@@ -25,14 +25,15 @@ def default_lossy(name: str, array: np.ndarray) -> bool:
 
 
 def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mode: Mode = "rel", level: Level = "balanced",
-                     lossy: Callable[[str, NDArray[Any]], bool] | None = None, grid: Grid = "auto", nthreads: int = 1) -> bytes:
+                     lossy: Callable[[str, NDArray[Any]], bool] | None = None, grid: Grid = "auto",
+                     seed: int | None = None, slot: tuple[int, int] | None = None, nthreads: int = 1) -> bytes:
     """Compress named tensors, such as a model update, to one message.
 
     Parameters
     ----------
     mapping : mapping of str to array_like
         Names (UTF-8, at most 1,023 bytes) and tensors; names, dtypes, shapes and order travel.
-    error_bound, mode, level, grid, nthreads
+    error_bound, mode, level, grid, seed, slot, nthreads
         As in `compress`; every lossy tensor resolves the bound on its own values.
     lossy : callable(name, array) -> bool, optional
         Which tensors may lose.  By default floating ones of more than 1,024 elements; the rest is bit-exact.
@@ -67,7 +68,7 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
         dtype = _arrays.code_of(array.dtype)
         items.append((_encoded_name(name), dtype, array.shape, _arrays.contiguous(array, dtype),
                       bound if choose(name, array) else 0.0, meaning, *choices))
-    return _core.encode(items, True, _params.nthreads(nthreads))
+    return _core.encode(items, True, _params.nthreads(nthreads), _params.seed(seed), _params.slot(slot))
 
 
 def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, nthreads: int = 1,

@@ -28,6 +28,7 @@ typedef struct {
     job *jobs;
     size_t njobs;
     gsz_model_writer model;
+    gsz_offsets offsets;
 } encoding;
 
 static int check_input(const gsz_input *in, int named) {
@@ -38,7 +39,7 @@ static int check_input(const gsz_input *in, int named) {
     GSZ_CHECK((in->predictor >= GSZ_PREDICT_NONE && in->predictor <= GSZ_PREDICT_LOW_RANK)
               || in->predictor == GSZ_PREDICT_AUTO, GSZ_E_PARAMETER);
     GSZ_CHECK(in->level >= GSZ_LEVEL_BALANCED && in->level <= GSZ_LEVEL_BEST, GSZ_E_PARAMETER);
-    GSZ_CHECK(in->grid == GSZ_GRID_ALIGNED || in->grid == GSZ_GRID_CENTRED || in->grid == GSZ_GRID_AUTO, GSZ_E_PARAMETER);
+    GSZ_CHECK((in->grid >= GSZ_GRID_ALIGNED && in->grid <= GSZ_GRID_SHRUNK) || in->grid == GSZ_GRID_AUTO, GSZ_E_PARAMETER);
     GSZ_CHECK(!named || gsz_name_ok(in->name, in->name_length), GSZ_E_PARAMETER);
     return GSZ_OK;
 }
@@ -66,13 +67,14 @@ static int model_wins(gsz_work *work, const plan *p, int *wins) {
 }
 
 /* What the model needs to know; a tensor that it cannot hold, or that is better off so, goes without. */
-static int learn(gsz_work *work, plan *p) {
+static int learn(gsz_work *work, const gsz_offsets *offsets, plan *p, size_t index) {
     gsz_tensor *t = &p->entry.tensor;
     int possible = 0, low_rank = t->predictor == GSZ_PREDICT_LOW_RANK;
-    GSZ_TRY(gsz_structure_init(work->heap, &p->source.structure, t->dtype, t->grid == GSZ_GRID_ALIGNED, t->eb, t->shape, t->ndim));
+    GSZ_TRY(gsz_structure_init(work->heap, &p->source.structure, t->dtype, t->grid, t->eb, t->shape, t->ndim));
+    gsz_structure_offsets(&p->source.structure, offsets, index);
     GSZ_TRY(gsz_structure_learn(work, &p->source.structure, p->in->data, low_rank, p->in->level == GSZ_LEVEL_BEST, &possible));
-    if (possible && t->smooth && p->in->predictor == GSZ_PREDICT_AUTO) GSZ_TRY(model_wins(work, p, &possible));
-    if (!possible) gsz_tensor_plan_uniform(t, p->in);
+    if (possible && t->smooth && p->in->predictor == GSZ_PREDICT_AUTO && !gsz_is_random(t->grid)) GSZ_TRY(model_wins(work, p, &possible));
+    if (!possible) gsz_tensor_plan_otherwise(t, p->in);
     else t->eb = p->source.structure.t.eb;
     return GSZ_OK;
 }
@@ -81,15 +83,13 @@ static int plan_one(void *arg, unsigned worker, size_t i) {
     encoding *c = (encoding *)arg;
     plan *p = &c->plans[i];
     gsz_tensor *t = &p->entry.tensor;
-    GSZ_TRY(set_entry(p->in, &p->entry));
-    GSZ_CHECK(t->elements == 0 || p->in->data != NULL, GSZ_E_PARAMETER);
     GSZ_TRY(gsz_tensor_plan(&c->work[worker], t, p->in));
     if (t->codec == GSZ_CODEC_CONSTANT) {
         gsz_copy_le(p->constant, p->in->data, 1, t->itemsize);
         p->entry.constant = p->constant;
     }
     p->source.data = p->in->data;
-    if (t->codec == GSZ_CODEC_MODEL) GSZ_TRY(learn(&c->work[worker], p));
+    if (t->codec == GSZ_CODEC_MODEL) GSZ_TRY(learn(&c->work[worker], &c->offsets, p, i));
     p->todo = t->codec == GSZ_CODEC_EXACT || t->codec == GSZ_CODEC_UNIFORM;
     return GSZ_OK;
 }
@@ -205,7 +205,7 @@ static modelled_sum sum_modelled(const encoding *c) {
         if (t->codec != GSZ_CODEC_MODEL) continue;
         sum.elements += t->elements;
         sum.raw += t->elements * t->itemsize;
-        sum.forced |= c->plans[i].in->predictor != GSZ_PREDICT_AUTO;
+        sum.forced |= c->plans[i].in->predictor != GSZ_PREDICT_AUTO || gsz_is_random(t->grid);
     }
     return sum;
 }
@@ -217,7 +217,7 @@ static int encode_otherwise(encoding *c, uint64_t *size) {
         plan *p = &c->plans[i];
         if (p->entry.tensor.codec != GSZ_CODEC_MODEL) continue;
         p->modelled = p->entry.tensor;
-        gsz_tensor_plan_uniform(&p->entry.tensor, p->in);
+        gsz_tensor_plan_otherwise(&p->entry.tensor, p->in);
         p->todo = 1;
     }
     do {
@@ -255,9 +255,15 @@ static int compare(encoding *c) {
 
 static int write_table(const encoding *c, int named, gsz_writer *table) {
     gsz_table_state state;
+    int random = 0;
     memset(&state, 0, sizeof state);
     if (named) GSZ_TRY(gsz_put_varint(table, c->count));
-    for (size_t i = 0; i < c->count; i++) GSZ_TRY(gsz_entry_write(&state, &c->plans[i].entry, named, table));
+    for (size_t i = 0; i < c->count; i++) {
+        GSZ_TRY(gsz_entry_write(&state, &c->plans[i].entry, named, table));
+        random |= c->plans[i].entry.tensor.codec == GSZ_CODEC_MODEL && gsz_is_random(c->plans[i].entry.tensor.grid);
+    }
+    if (random) GSZ_TRY(gsz_put_le64(table, c->offsets.seed));
+    if (random) GSZ_TRY(gsz_put_le32(table, c->offsets.slot));
     GSZ_TRY(gsz_put_bytes(table, c->model.tables.data, c->model.tables.size));
     for (size_t i = 0; i < c->model.cut.nsegments; i++) GSZ_TRY(gsz_put_varint(table, c->model.segments[i].size));
     return GSZ_OK;
@@ -307,7 +313,27 @@ static int check_names(encoding *c) {
     return GSZ_OK;
 }
 
-static int run(encoding *c, const gsz_input *in, int named, gsz_writer *out) {
+/* The seed of random offsets: given, or a hash of the tensors' bytes, little-endian. */
+static void set_offsets(encoding *c, const gsz_input *in, const gsz_options *options) {
+    uint32_t half[2] = {0, 0};
+    uint8_t buffer[4096];
+    c->offsets.slot = options->slots > 0 ? (uint32_t)(((uint64_t)options->slot << 32) / options->slots) : 0;
+    c->offsets.seed = options->seed;
+    for (size_t i = 0; i < c->count && !options->seeded; i++) {
+        const size_t itemsize = gsz_itemsize(in[i].dtype), chunk = sizeof buffer / itemsize;
+        const size_t n = (size_t)c->plans[i].entry.tensor.elements;
+        if (!gsz_is_random(in[i].grid)) continue;
+        for (size_t at = 0; at < n; at += chunk) {
+            const size_t here = GSZ_MIN(chunk, n - at);
+            uint32_t *h = &half[at >= n / 2];
+            gsz_copy_le(buffer, (const uint8_t *)in[i].data + at * itemsize, here, itemsize);
+            *h = c->work[0].kernels->crc32c(*h, buffer, here * itemsize);
+        }
+    }
+    if (!options->seeded) c->offsets.seed = (uint64_t)half[1] << 32 | half[0];
+}
+
+static int run(encoding *c, const gsz_input *in, int named, const gsz_options *options, gsz_writer *out) {
     c->plans = (plan *)gsz_alloc(c->heap, c->count * sizeof(plan));
     GSZ_CHECK(c->plans != NULL, GSZ_E_MEMORY);
     memset(c->plans, 0, c->count * sizeof(plan));
@@ -316,6 +342,11 @@ static int run(encoding *c, const gsz_input *in, int named, gsz_writer *out) {
         c->plans[i].in = &in[i];
     }
     if (named) GSZ_TRY(check_names(c));
+    for (size_t i = 0; i < c->count; i++) {
+        GSZ_TRY(set_entry(&in[i], &c->plans[i].entry));
+        GSZ_CHECK(c->plans[i].entry.tensor.elements == 0 || in[i].data != NULL, GSZ_E_PARAMETER);
+    }
+    set_offsets(c, in, options);
     GSZ_TRY(gsz_parallel_for(c->count, c->nworkers, plan_one, c));
     do {
         GSZ_TRY(code_chunks(c));
@@ -345,6 +376,7 @@ int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_opti
     GSZ_CHECK(named || count == 1, GSZ_E_PARAMETER);
     GSZ_CHECK(count == 0 || tensors != NULL, GSZ_E_PARAMETER);
     GSZ_CHECK(count <= SIZE_MAX / sizeof(plan), GSZ_E_TOO_LARGE);
+    GSZ_CHECK(options->slots == 0 || options->slot < options->slots, GSZ_E_PARAMETER);
     gsz_heap_init(&heap, options);
     gsz_writer_init(&out, &heap);
     for (unsigned i = 0; i < nworkers; i++) gsz_work_init(&work[i], &heap, gsz_kernels_for(gsz_cpu_features() & options->cpu_mask));
@@ -352,7 +384,7 @@ int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_opti
     memset(&c, 0, sizeof c);
     c.heap = &heap, c.work = work, c.nworkers = nworkers, c.count = count;
     gsz_fpenv saved = gsz_fp_enter();
-    int status = run(&c, tensors, named, &out);
+    int status = run(&c, tensors, named, options, &out);
     gsz_fp_leave(saved);
     release(&c);
     if (status == GSZ_OK) {

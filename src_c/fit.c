@@ -11,7 +11,7 @@
 
 static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, const void *row, size_t length) {
     size_t finite = 0, above = 0;
-    double sum = kernels->sum_sizes[t->dtype](row, length, t->eb, &finite, &above);
+    double sum = kernels->sum_sizes[t->dtype](row, length, gsz_is_random(t->grid) ? 0 : t->eb, &finite, &above);
     if (above == 0) return 0;
     double mean = finite > 0 ? sum / (double)finite / t->unit * (double)(1 << GSZ_WIDTH_BITS) : 0;
     unsigned index = 1;

@@ -87,8 +87,14 @@ typedef enum {
     GSZ_CODEC_MODEL = 5      /* absolute error bound: the gradient model, rANS */
 } gsz_codec;
 
-/* Where the bins lie: on multiples of their width, or centred on what is predicted. */
-typedef enum { GSZ_GRID_ALIGNED = 0, GSZ_GRID_CENTRED = 1, GSZ_GRID_AUTO = 255 } gsz_grid;
+/* Where the bins lie. */
+typedef enum {
+    GSZ_GRID_ALIGNED = 0,    /* on multiples of their width */
+    GSZ_GRID_CENTRED = 1,    /* centred on what is predicted */
+    GSZ_GRID_DITHERED = 2,   /* at random: errors are uniform and zero on average (subtractive dither) */
+    GSZ_GRID_SHRUNK = 3,     /* at random, half as wide: zero on average, of least squared error at coarse bounds */
+    GSZ_GRID_AUTO = 255
+} gsz_grid;
 typedef enum { GSZ_CODER_HUFFMAN = 0, GSZ_CODER_RANS = 1 } gsz_coder;
 
 /* How much work to spend.  Any decoder decodes any level. */
@@ -117,6 +123,10 @@ typedef struct {
     uint64_t max_memory;        /* bytes the call may hold at once, its result included; 0 = no limit */
     uint64_t max_output;        /* decoded bytes allowed by gsz_open; 0 = no limit */
     const gsz_allocator *allocator; /* NULL = malloc and free */
+    /* Random offsets of the dithered and shrunk grids.  seeded = 0: the seed is a hash of the tensors. */
+    int seeded;
+    uint64_t seed;
+    uint32_t slot, slots;       /* client `slot` of `slots` shifts the offsets of a shared seed by slot / slots bin; 0, 0 = not */
 } gsz_options;
 
 void gsz_options_init(gsz_options *options);

@@ -64,7 +64,7 @@ static int put_scales(gsz_segment_encoder *e, const gsz_modelled *t) {
     const size_t n = t->view.rows;
     uint16_t *tokens = gsz_segment_step(e, n);
     GSZ_CHECK(tokens != NULL, GSZ_E_MEMORY);
-    unsigned before = 1, context = t->set * GSZ_CONTEXTS + GSZ_CONTEXT_SCALE;
+    unsigned before = 1, context = gsz_set_first(t->set) + gsz_set_size(t->set) - 1;
     for (size_t i = 0; i < n; i++) {
         unsigned scale = t->scales[i], symbol = scale == 0 ? DEAD_ROW : GSZ_SYMBOL_ZERO + scale - before;
         tokens[i] = (uint16_t)(context * GSZ_RANS_SYMBOLS + symbol);
@@ -76,7 +76,7 @@ static int put_scales(gsz_segment_encoder *e, const gsz_modelled *t) {
 
 static int get_scales(gsz_work *work, gsz_segment_decoder *d, unsigned set, size_t n, uint8_t *scales) {
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->scales, n));
-    memset(work->scales.data, GSZ_CONTEXT_SCALE, n);
+    memset(work->scales.data, (int)gsz_set_size(set) - 1, n);
     gsz_segment_use(d, set);
     work->kernels->rans_decode(&d->symbols, (const uint8_t *)work->scales.data, n, scales);
     unsigned before = 1;
@@ -110,6 +110,7 @@ static void factor_of(factor *f, const gsz_view *rows, unsigned rank, size_t liv
     v->rows = rank;
     v->elements = (uint64_t)rank * v->row_length;
     f->t.dtype = GSZ_FLOAT32;
+    f->t.grid = GSZ_GRID_CENTRED;
     f->t.set = GSZ_SET_FACTORS;
     f->t.eb = 0.5;
     f->t.unit = 1;
@@ -217,8 +218,8 @@ int gsz_head_put(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s)
 int gsz_head_get(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s) {
     uint32_t rank;
     unsigned unit_bits = gsz_bits_get(&d->side, UNIT_BITS);
-    GSZ_CHECK(unit_bits <= GSZ_MAX_UNIT_BITS, GSZ_E_SECTION);
-    s->t.unit = gsz_model_unit(s->t.dtype, s->t.eb, unit_bits);
+    GSZ_CHECK(unit_bits <= GSZ_MAX_UNIT_BITS && (unit_bits >= GSZ_LEAST_RANDOM_BITS || !gsz_is_random(s->t.grid)), GSZ_E_SECTION);
+    s->t.unit = gsz_model_unit(s->t.dtype, s->t.grid, s->t.eb, unit_bits);
     GSZ_CHECK(s->t.unit > 0, GSZ_E_SECTION);
     GSZ_TRY(get_weights(&d->side, &s->t.view, unit_bits, &s->t.weights));
     GSZ_TRY(get_scales(work, d, s->t.set, s->t.view.rows, s->scales));

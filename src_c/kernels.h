@@ -17,6 +17,7 @@
 typedef struct {
     double step;    /* of the working type: float for 16 and 32 bit types, double for float64 */
     double eb;
+    double offset;  /* gradient model: added to the centre that residuals are counted from, in units */
 } gsz_grid_params;
 
 /* Finite values of an array. */
@@ -29,6 +30,7 @@ struct gsz_rans_decoder;        /* rans.h */
 struct gsz_model_row;           /* model.h */
 struct gsz_model_weights;
 struct gsz_row_widths;
+struct gsz_dither;
 
 #define GSZ_FIT_LANES 8u
 #define GSZ_FIT_SUMS(n) ((n) * ((n) + 1) / 2 + (n) + 1)     /* squares by rows of the lower triangle, products, the last square */
@@ -88,18 +90,22 @@ typedef struct gsz_kernels {
     unsigned (*model_contexts)(const struct gsz_row_widths *w, const int32_t *sums, size_t n, uint8_t *context, uint8_t *raw);
     void (*model_means)(const struct gsz_model_row *row, const struct gsz_model_weights *w, unsigned tap, size_t n,
                         const int32_t *base, int32_t *mean);
-    void (*model_join)(const uint8_t *symbol, const uint32_t *low, const uint8_t *raw, const int32_t *mean, size_t n,
-                       unsigned unit_bits, int aligned, int32_t *y);
-    void (*model_join_narrow)(const uint8_t *symbol, const int32_t *mean, size_t n, unsigned unit_bits, int aligned, int32_t *y);
-    size_t (*model_split)(const int32_t *r, const int32_t *mean, const uint8_t *context, const uint8_t *raw, size_t n,
+    void (*model_align)(const int32_t *mean, size_t n, unsigned unit_bits, int32_t *centre);
+    void (*model_dither)(const struct gsz_dither *d, size_t lane, size_t n, unsigned unit_bits, const int32_t *mean, int32_t *u, int32_t *centre);
+    void (*model_phases)(const uint8_t *width, const int32_t *u, size_t n, unsigned unit_bits, uint8_t *context);
+    void (*model_shrink)(const uint8_t *width, const int32_t *u, size_t n, unsigned unit_bits, int32_t *shift);
+    void (*model_join)(const uint8_t *symbol, const uint32_t *low, const uint8_t *raw, const int32_t *centre, const int32_t *fold,
+                       size_t n, unsigned unit_bits, int32_t *y);
+    void (*model_join_narrow)(const uint8_t *symbol, const int32_t *centre, const int32_t *fold, size_t n, unsigned unit_bits, int32_t *y);
+    size_t (*model_split)(const int32_t *r, const int32_t *fold, const uint8_t *context, const uint8_t *raw, size_t n,
                           uint16_t *token, uint32_t *low);
     void (*model_learn)(struct gsz_model_row *row, unsigned tap, const int32_t *y, const int32_t *base, size_t n);
     uint64_t (*model_sum)(const int32_t *d, size_t n, int32_t *sums);
 
-    /* Residuals of n elements, in bins from the centre, and the decoded values y in units of `step`;
-     * GSZ_ESCAPE where the bound is not certain, with y the centre.  Returns how many are not certain. */
+    /* Residuals of n elements in bins from the centre, and the decoded values y = centre + shift + bins in units of `step`;
+     * GSZ_ESCAPE where the bound is not certain, with y = centre + shift.  Returns how many are not certain. */
     size_t (*model_quantise[GSZ_FLOAT_TYPES])(const void *x, size_t n, const gsz_grid_params *g, unsigned unit_bits,
-                                              int aligned, const int32_t *mean, int32_t *r, int32_t *y);
+                                              const int32_t *centre, const int32_t *shift, int32_t *r, int32_t *y);
 
     /* Least squares (fit_tmpl.h): arrays of a multiple of GSZ_FIT_LANES observations; n is 3 or 4. */
     void (*fit_sums)(const float *const *f, unsigned n, const float *target, const float *weight, size_t count, double *sums);

@@ -103,24 +103,25 @@ static double NAME(sum_errors)(const void *restrict xs, const int32_t *restrict 
     return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
 }
 
-static size_t NAME(model_quantise)(const void *restrict xs, size_t n, const gsz_grid_params *g, unsigned unit_bits, int aligned,
-                                   const int32_t *restrict mean, int32_t *restrict r, int32_t *restrict y) {
+static size_t NAME(model_quantise)(const void *restrict xs, size_t n, const gsz_grid_params *g, unsigned unit_bits,
+                                   const int32_t *restrict centre, const int32_t *restrict shift, int32_t *restrict r,
+                                   int32_t *restrict y) {
     const T *restrict x = (const T *)xs;
     const W step = (W)g->step, inverse = (W)1 / step, eb = BOUND(g->eb), bins = (W)1 / (W)((int32_t)1 << unit_bits);
-    const int32_t half = aligned ? (int32_t)1 << unit_bits >> 1 : 0, whole = aligned ? -((int32_t)1 << unit_bits) : -1;
+    const W offset = (W)g->offset;
     uint32_t uncertain = 0;
     for (size_t j = 0; j < n; j++) {
         W v = LOAD(x[j]);
-        int32_t centre = (int32_t)((uint32_t)mean[j] + (uint32_t)half) & whole;
-        W q = ((v * inverse - (W)centre) * bins + MAGIC) - MAGIC;
+        W q = ((v * inverse - ((W)centre[j] + offset)) * bins + MAGIC) - MAGIC;
         int inside = (int)(ABS(q) <= (W)MAX_RESIDUAL);
         W safe = inside ? q : (W)0;
-        int32_t k = (int32_t)safe, to = (int32_t)((uint32_t)centre + ((uint32_t)k << unit_bits));
+        int32_t middle = gsz_wrap_add(centre[j], shift[j]);
+        int32_t k = (int32_t)safe, to = (int32_t)((uint32_t)middle + ((uint32_t)k << unit_bits));
         W e = v - LOAD(STORE((W)to * step));        /* the very value that the decoder makes */
         int ok = inside & (int)(ABS(e) < eb);
         int32_t keep = -ok;                         /* masks: with branches compilers give up */
         r[j] = (k & keep) | (GSZ_ESCAPE & ~keep);
-        y[j] = (to & keep) | (centre & ~keep);
+        y[j] = (to & keep) | (middle & ~keep);
         uncertain += (uint32_t)!ok;
     }
     return uncertain;

@@ -25,19 +25,32 @@ static const gsz_lowrank_options thorough = {
 #define SAVING_KERNELS 0.65         /* taps predict part of it already */
 #define SAVING_MATRICES 1.0
 
+/* Random offsets need units much finer than the values, or they would never move one across an edge: a 64th of what is
+ * usual in a row. */
+static unsigned random_unit_bits(gsz_work *work, const gsz_structure *s, const void *x) {
+    const size_t n = (size_t)s->t.view.elements;
+    size_t finite = 0, above = 0;
+    double sum = work->kernels->sum_sizes[s->t.dtype](x, n, 0, &finite, &above);
+    double size = above > 0 ? sum / (double)above : 0, bin = gsz_model_unit(s->t.dtype, s->t.grid, s->t.eb, 0);
+    unsigned bits = GSZ_LEAST_RANDOM_BITS;
+    while (bits < GSZ_MAX_UNIT_BITS && bin > size * (double)((uint32_t)1 << bits) / 64) bits++;
+    return bits;
+}
+
 /* Unit and scales.  Fewer unit bits where values span so many bins that features would not fit. */
 static int measure(gsz_work *work, gsz_structure *s, const void *x, int *possible) {
     unsigned most = 0;
-    for (unsigned f = USUAL_UNIT_BITS;; f = 0) {
-        s->t.unit = gsz_model_unit(s->t.dtype, s->t.eb, f);
+    const int random = gsz_is_random(s->t.grid);
+    for (unsigned f = random ? random_unit_bits(work, s, x) : USUAL_UNIT_BITS;; f = 0) {
+        s->t.unit = gsz_model_unit(s->t.dtype, s->t.grid, s->t.eb, f);
         *possible = s->t.unit > 0;
         if (!*possible) return GSZ_OK;
         gsz_model_default_weights(f, &s->t.weights);
         GSZ_TRY(gsz_model_scales(work, &s->t, x, s->scales));
         for (size_t i = 0; i < s->t.view.rows; i++) most = GSZ_MAX(most, s->scales[i]);
         int32_t mean = gsz_scale_width(most) >> GSZ_WIDTH_BITS;
-        *possible = f > 0 || mean <= LARGEST_BINS;
-        if (f == 0 || mean <= LARGEST_MEAN) return GSZ_OK;
+        *possible = random ? mean >> f <= LARGEST_BINS >> 4 : f > 0 || mean <= LARGEST_BINS;
+        if (random || f == 0 || mean <= LARGEST_MEAN) return GSZ_OK;
         most = 0;
     }
 }
@@ -194,8 +207,8 @@ static int narrow_bins(search *q, float *planes) {
     gsz_structure *s = &q->best;
     const size_t n = (size_t)s->t.view.elements;
     double eb = gsz_double_of_bits(gsz_bits_of_double(s->t.eb * part) & ~(uint64_t)0 << 40);        /* few bytes in the table */
-    double unit = gsz_model_unit(s->t.dtype, eb, s->t.weights.unit_bits);
-    if (s->t.aligned || part == 1 || !(unit > 0)) return GSZ_OK;
+    double unit = gsz_model_unit(s->t.dtype, s->t.grid, eb, s->t.weights.unit_bits);
+    if (s->t.grid != GSZ_GRID_CENTRED || part == 1 || !(unit > 0)) return GSZ_OK;
     s->t.eb = q->s->t.eb = eb;
     s->t.unit = q->s->t.unit = unit;
     GSZ_TRY(gsz_model_scales(q->work, &q->s->t, q->x, q->s->scales));

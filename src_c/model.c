@@ -9,6 +9,8 @@ int32_t gsz_scale_width(unsigned index) {
 void gsz_model_widths(const gsz_model_row *row, const gsz_model_weights *w, int32_t scale, gsz_row_widths *out) {
     memset(out, 0, sizeof *out);
     out->unit_bits = w->unit_bits;
+    out->narrowest = GSZ_NARROWEST;
+    out->widths = GSZ_WIDTH_CONTEXTS;
     out->base = gsz_wrap_add(gsz_wrap_mul(w->constant, (int32_t)1 << w->unit_bits), gsz_wrap_mul(w->row, scale));
     if (row->rows == 0) {                                   /* no columns are known: they are all the same */
         out->base = gsz_wrap_add(out->base, gsz_wrap_mul(w->column, scale));
@@ -22,6 +24,20 @@ void gsz_model_widths(const gsz_model_row *row, const gsz_model_weights *w, int3
     while (ratio >> out->up >= 65536) out->up++;
     out->ratio = ratio >> out->up;
     out->column = w->column;
+}
+
+/* splitmix64's finaliser. */
+static uint64_t mixed(uint64_t v) {
+    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9u;
+    v = (v ^ v >> 27) * 0x94d049bb133111ebu;
+    return v ^ v >> 31;
+}
+
+void gsz_dither_row(uint64_t seed, uint32_t slot, uint64_t tensor, uint64_t row, gsz_dither *dither) {
+    uint64_t key = mixed(mixed(seed + 0x9e3779b97f4a7c15u * (tensor + 1)) + 0x9e3779b97f4a7c15u * (row + 1));
+    dither->first = (uint32_t)key;
+    dither->second = (uint32_t)(key >> 32);
+    dither->slot = slot;
 }
 
 void gsz_model_default_weights(unsigned unit_bits, gsz_model_weights *w) {

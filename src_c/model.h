@@ -9,6 +9,7 @@
 #include "view.h"
 
 #define GSZ_MAX_UNIT_BITS 12u
+#define GSZ_LEAST_RANDOM_BITS 4u        /* with random offsets */
 #define GSZ_WIDTH_BITS 4u               /* widths: 1/16 unit */
 #define GSZ_WEIGHT_BITS 6u
 #define GSZ_MAX_D 32767                 /* features see decoded values cut to 16 bits */
@@ -17,8 +18,17 @@
  * as they are, and what is above them has the contexts of the last octave, 4 to 8 bins. */
 #define GSZ_WIDTH_CONTEXTS 20u
 #define GSZ_NARROWEST 7u
-#define GSZ_CONTEXT_SCALE GSZ_WIDTH_CONTEXTS    /* row scales */
-#define GSZ_CONTEXTS (GSZ_WIDTH_CONTEXTS + 1)
+#define GSZ_CONTEXTS (GSZ_WIDTH_CONTEXTS + 1)   /* the last one for row scales */
+
+/* With random offsets it matters how near an offset is to the edge of its bin.  Half octaves from 2^-12 bin on: the narrow
+ * ones, below 1/4 bin, have a context for each ratio of that distance to the width, the wide ones for each quarter. */
+#define GSZ_NARROWEST_DITHERED 12u
+#define GSZ_NARROW 20u                          /* half octaves */
+#define GSZ_RATIOS 15u
+#define GSZ_LEAST_RATIO 4                       /* half octaves below 1 */
+#define GSZ_WIDTHS_DITHERED 30u
+#define GSZ_QUARTERS 4u
+#define GSZ_CONTEXTS_DITHERED (GSZ_RATIOS + (GSZ_WIDTHS_DITHERED - GSZ_NARROW) * GSZ_QUARTERS + 1)
 #define GSZ_SYMBOL_ZERO 64              /* residual 0; symbol 0 says that the residual stands elsewhere */
 #define GSZ_LARGEST_RESIDUAL 63
 
@@ -57,8 +67,12 @@ GSZ_INLINE int32_t gsz_wrap_mul(int32_t a, int32_t b) { return (int32_t)((uint32
 int32_t gsz_scale_width(unsigned index);
 
 /* One row's widths as loops want them: s = (base + column * cell) >> 6, cell = min(sum >> down, 32767) * ratio >> 8 << up. */
-typedef struct gsz_row_widths { int32_t base, column; uint32_t ratio; unsigned down, up, unit_bits; } gsz_row_widths;
+typedef struct gsz_row_widths { int32_t base, column; uint32_t ratio; unsigned down, up, unit_bits, narrowest, widths; } gsz_row_widths;
 void gsz_model_widths(const gsz_model_row *row, const gsz_model_weights *w, int32_t scale, gsz_row_widths *out);
+
+/* Random offsets (format.md 7.8): of bins, in units, from what is drawn for a lane of a row. */
+typedef struct gsz_dither { uint32_t first, second, slot; } gsz_dither;
+void gsz_dither_row(uint64_t seed, uint32_t slot, uint64_t tensor, uint64_t row, gsz_dither *dither);
 
 /* Weights without a fit. */
 void gsz_model_default_weights(unsigned unit_bits, gsz_model_weights *w);

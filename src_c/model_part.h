@@ -28,6 +28,7 @@ void gsz_model_writer_release(gsz_model_writer *w);
 /* ---- decoding */
 typedef struct {
     gsz_cut cut;
+    gsz_offsets offsets;
     gsz_frequencies *frequencies;   /* of GSZ_TABLES contexts */
     struct { const uint8_t *p; uint64_t size; } *segments;      /* of cut.nsegments; behind each its checksum */
 } gsz_model_reader;

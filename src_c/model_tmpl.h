@@ -10,8 +10,8 @@
 /* Contexts and raw low bits of n lanes of one array of column sums; returns the most raw bits of a lane. */
 static unsigned NAME(model_contexts)(const gsz_row_widths *w, const int32_t *restrict sums, size_t n,
                                      uint8_t *restrict context, uint8_t *restrict raw) {
-    const int32_t narrowest = 2 * (int32_t)(w->unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)GSZ_NARROWEST;
-    const int32_t top = (int32_t)GSZ_WIDTH_CONTEXTS - 2;
+    const int32_t narrowest = 2 * (int32_t)(w->unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)w->narrowest;
+    const int32_t top = (int32_t)w->widths - 2;
     int32_t most = 0;
     for (size_t j = 0; j < n; j++) {
         int32_t sum = sums[j] >> w->down;
@@ -44,40 +44,86 @@ static void NAME(model_means)(const gsz_model_row *row, const gsz_model_weights 
         for (size_t j = 0; j < n; j++) mean[j] = gsz_wrap_add(base[j], mean[j] >> GSZ_WEIGHT_BITS);
 }
 
-/* Where the middle bin lies: on the mean, or on the multiple of a bin next to it. */
-GSZ_INLINE int32_t NAME(centre)(int32_t mean, unsigned unit_bits, int aligned) {
-    int32_t half = aligned ? (int32_t)1 << unit_bits >> 1 : 0;
-    return aligned ? gsz_wrap_add(mean, half) & -((int32_t)1 << unit_bits) : mean;
+/* ---- where the middle bin lies */
+
+/* On the multiple of a bin next to the mean. */
+static void NAME(model_align)(const int32_t *restrict mean, size_t n, unsigned unit_bits, int32_t *restrict centre) {
+    const int32_t half = (int32_t)1 << unit_bits >> 1, whole = -((int32_t)1 << unit_bits);
+    for (size_t j = 0; j < n; j++) centre[j] = gsz_wrap_add(mean[j], half) & whole;
 }
 
-/* Decoded values y from symbols and their low bits; a symbol 0 gives the middle of the middle bin. */
+/* Anywhere: offsets u for lanes from `lane` on, all of a bin equally likely, and centres mean + u. */
+static void NAME(model_dither)(const gsz_dither *d, size_t lane, size_t n, unsigned unit_bits, const int32_t *restrict mean,
+                               int32_t *restrict u, int32_t *restrict centre) {
+    const int32_t half = (int32_t)1 << unit_bits >> 1;
+    for (size_t j = 0; j < n; j++) {
+        uint32_t x = (uint32_t)(lane + j) * 0x9e3779b9u + d->first;
+        x = (x ^ x >> 16) * 0x7feb352du;
+        x = (x ^ x >> 15 ^ d->second) * 0x846ca68bu;
+        x = (x ^ x >> 16) + d->slot;
+        u[j] = (int32_t)(x >> (32 - unit_bits)) - half;
+        centre[j] = gsz_wrap_add(mean[j], u[j]);
+    }
+}
+
+/* Contexts of lanes by width and offset; `width` is what model_contexts gave. */
+static void NAME(model_phases)(const uint8_t *restrict width, const int32_t *restrict u, size_t n, unsigned unit_bits,
+                               uint8_t *restrict context) {
+    const int32_t half = (int32_t)1 << unit_bits >> 1;
+    const int32_t narrowest = 2 * (int32_t)(unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)GSZ_NARROWEST_DITHERED;
+    for (size_t j = 0; j < n; j++) {
+        int32_t size = u[j] ^ (u[j] >> 31), edge = (half - size) * (1 << GSZ_WIDTH_BITS) - (1 << (GSZ_WIDTH_BITS - 1));
+        int32_t octave = (int32_t)(gsz_bits_of_float((float)edge) >> 22) - 254 - narrowest;
+        int32_t ratio = octave - (int32_t)width[j] + GSZ_LEAST_RATIO, quarter = (4 * size) >> (unit_bits - 1);
+        ratio = ratio < 0 ? 0 : ratio > (int32_t)GSZ_RATIOS - 1 ? (int32_t)GSZ_RATIOS - 1 : ratio;
+        int32_t wide = (int32_t)GSZ_RATIOS + ((int32_t)width[j] - (int32_t)GSZ_NARROW) * (int32_t)GSZ_QUARTERS + quarter;
+        context[j] = (uint8_t)(width[j] < GSZ_NARROW ? ratio : wide);
+    }
+}
+
+/* What is put out instead of the offset, less the offset: g(u) - u in units (format.md 7.8). */
+static void NAME(model_shrink)(const uint8_t *restrict width, const int32_t *restrict u, size_t n, unsigned unit_bits,
+                               int32_t *restrict shift) {
+    const int32_t half = (int32_t)1 << unit_bits >> 1;
+    for (size_t j = 0; j < n; j++) {
+        uint32_t size = (uint32_t)(u[j] ^ (u[j] >> 31)), at = (2 * size + 1) << (15 - unit_bits);      /* of 2^15, half a bin */
+        int32_t g = width[j] < GSZ_NARROW
+            ? gsz_shrink_narrow[GSZ_MIN((((uint32_t)32768 - at) * gsz_shrink_inverse[width[j]]) >> 15, 127u)]
+            : gsz_shrink_wide[width[j] - GSZ_NARROW][at >> 10];
+        g = (g * half + 16384) >> 15;
+        shift[j] = (u[j] < 0 ? -g : g) - u[j];
+    }
+}
+
+/* ---- decoded values y from symbols and their low bits; a symbol 0 gives the middle of the middle bin.  A residual is folded
+ * where `fold` is below 0. */
 static void NAME(model_join)(const uint8_t *restrict symbol, const uint32_t *restrict low, const uint8_t *restrict raw,
-                             const int32_t *restrict mean, size_t n, unsigned unit_bits, int aligned, int32_t *restrict y) {
+                             const int32_t *centre, const int32_t *fold, size_t n, unsigned unit_bits, int32_t *restrict y) {
     for (size_t j = 0; j < n; j++) {
         int32_t q = (int32_t)symbol[j] - GSZ_SYMBOL_ZERO;
-        int32_t sign = mean[j] >> 31, r = (int32_t)((uint32_t)q << raw[j] | low[j]) & -(int32_t)(symbol[j] != 0);
+        int32_t sign = fold[j] >> 31, r = (int32_t)((uint32_t)q << raw[j] | low[j]) & -(int32_t)(symbol[j] != 0);
         r = (r ^ sign) - sign;
-        y[j] = gsz_wrap_add(NAME(centre)(mean[j], unit_bits, aligned), gsz_wrap_mul(r, (int32_t)1 << unit_bits));
+        y[j] = gsz_wrap_add(centre[j], gsz_wrap_mul(r, (int32_t)1 << unit_bits));
     }
 }
 
 /* The same where no lane has low bits. */
-static void NAME(model_join_narrow)(const uint8_t *restrict symbol, const int32_t *restrict mean, size_t n,
-                                    unsigned unit_bits, int aligned, int32_t *restrict y) {
+static void NAME(model_join_narrow)(const uint8_t *restrict symbol, const int32_t *centre, const int32_t *fold, size_t n,
+                                    unsigned unit_bits, int32_t *restrict y) {
     for (size_t j = 0; j < n; j++) {
-        int32_t r = symbol[j] == 0 ? 0 : (int32_t)symbol[j] - GSZ_SYMBOL_ZERO;
-        r = mean[j] < 0 ? -r : r;
-        y[j] = gsz_wrap_add(NAME(centre)(mean[j], unit_bits, aligned), (int32_t)((uint32_t)r << unit_bits));
+        int32_t sign = fold[j] >> 31, r = ((int32_t)symbol[j] - GSZ_SYMBOL_ZERO) & -(int32_t)(symbol[j] != 0);
+        r = (r ^ sign) - sign;
+        y[j] = gsz_wrap_add(centre[j], (int32_t)((uint32_t)r << unit_bits));
     }
 }
 
 /* Tokens of residuals r (not yet folded): the context's, the symbol's and the low bits.  What has no symbol of its own gets
  * symbol 0; returns how many do. */
-static size_t NAME(model_split)(const int32_t *restrict r, const int32_t *restrict mean, const uint8_t *restrict context,
+static size_t NAME(model_split)(const int32_t *restrict r, const int32_t *restrict fold, const uint8_t *restrict context,
                                 const uint8_t *restrict raw, size_t n, uint16_t *restrict token, uint32_t *restrict low) {
     uint32_t others = 0;
     for (size_t j = 0; j < n; j++) {
-        int32_t folded = mean[j] < 0 ? (int32_t)(0u - (uint32_t)r[j]) : r[j];
+        int32_t folded = fold[j] < 0 ? (int32_t)(0u - (uint32_t)r[j]) : r[j];
         int32_t q = folded >> raw[j];
         int ok = (r[j] != GSZ_ESCAPE) & (q >= -GSZ_LARGEST_RESIDUAL) & (q <= GSZ_LARGEST_RESIDUAL);
         low[j] = (uint32_t)folded & (((uint32_t)1 << raw[j]) - 1);     /* of an escape, 2^31: 0 */

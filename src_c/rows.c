@@ -12,8 +12,8 @@ GSZ_INLINE int32_t residual_of(uint32_t v) {        /* v >= 1 */
     return (int32_t)(v & 1 ? (v - 1) / 2 : 0u - v / 2);
 }
 
-double gsz_model_unit(int dtype, double eb, unsigned unit_bits) {
-    double unit = gsz_step(dtype, eb) / (double)((uint32_t)1 << unit_bits);     /* exact where the result is normal */
+double gsz_model_unit(int dtype, int grid, double eb, unsigned unit_bits) {
+    double unit = gsz_step(dtype, grid == GSZ_GRID_SHRUNK ? eb * 0.5 : eb) / (double)((uint32_t)1 << unit_bits);     /* exact where the result is normal */
     return unit >= (dtype == GSZ_FLOAT64 ? 0x1p-1022 : 0x1p-126) ? unit : 0;
 }
 
@@ -29,8 +29,15 @@ typedef struct {
     gsz_row_widths widths;
     uint8_t *context, *raw;         /* a lane; by tap in a matrix, once a row for kernels */
     unsigned most_raw[2];
+    gsz_dither dither;
     int32_t *mean, *y, *r;
+    int32_t *own, *u, *shift;       /* centres that are no means, offsets, what is put out besides */
+    uint8_t *phase;                 /* contexts by offset */
     int32_t *base;                  /* of the row, tap by tap; NULL without low rank */
+    /* the step */
+    const int32_t *centre, *fold;
+    const uint8_t *step_context, *step_raw;
+    unsigned step_most;
     uint32_t *low;
     uint8_t *symbol;
     uint32_t *escaped;              /* places in the row */
@@ -44,19 +51,22 @@ static int start_rows(gsz_work *work, const gsz_modelled *t, row_work *w) {
     size_t state = gsz_model_row_size(v), groups = gsz_model_groups(v), stride = gsz_model_stride(v);
     memset(w, 0, sizeof *w);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->model, v->row_length * sizeof(uint64_t)
-                                + (state + 4 * stride + base + v->row_length) * sizeof(int32_t) + (2 * groups + 1) * stride));
+                                + (state + 7 * stride + base + v->row_length) * sizeof(int32_t) + (2 * groups + 2) * stride));
     w->escaped_bits = (uint64_t *)work->model.data;
     int32_t *p = (int32_t *)(void *)(w->escaped_bits + v->row_length);
     gsz_model_row_init(v, p, &w->row);
     p += state;
     w->mean = p, w->y = p + stride, w->r = p + 2 * stride;
-    w->low = (uint32_t *)(p + 3 * stride);
-    w->base = base > 0 ? p + 4 * stride : NULL;
-    w->escaped = (uint32_t *)(p + 4 * stride + base);
+    w->own = p + 3 * stride, w->u = p + 4 * stride, w->shift = p + 5 * stride;
+    w->low = (uint32_t *)(p + 6 * stride);
+    w->base = base > 0 ? p + 7 * stride : NULL;
+    w->escaped = (uint32_t *)(p + 7 * stride + base);
     w->context = (uint8_t *)(w->escaped + v->row_length);
     w->raw = w->context + groups * stride;
     w->symbol = w->raw + groups * stride;
+    w->phase = w->symbol + stride;
     memset(w->low, 0, stride * sizeof *w->low);
+    memset(w->shift, 0, stride * sizeof *w->shift);
     return GSZ_OK;
 }
 
@@ -64,6 +74,11 @@ static void begin_row(const gsz_kernels *kernels, row_work *w, const gsz_modelle
     const gsz_view *v = &t->view;
     if (w->base != NULL) gsz_rows_base(kernels, t, i, w->base);
     gsz_model_widths(&w->row, &t->weights, gsz_scale_width(t->scales[i]), &w->widths);
+    if (gsz_is_random(t->grid)) {
+        gsz_dither_row(t->seed, t->slot, t->index, i, &w->dither);
+        w->widths.narrowest = GSZ_NARROWEST_DITHERED;
+        w->widths.widths = GSZ_WIDTHS_DITHERED;
+    }
     for (unsigned g = 0; g < gsz_model_groups(v); g++)
         w->most_raw[g] = kernels->model_contexts(&w->widths, w->row.sums + g * w->row.stride, gsz_view_step(v, length, g),
                                                  w->context + g * w->row.stride, w->raw + g * w->row.stride);
@@ -76,28 +91,43 @@ static void end_row(const gsz_kernels *kernels, row_work *w, const gsz_view *v, 
     w->row.rows++;
 }
 
-/* Base of a step: columns stand tap by tap. */
-static const int32_t *base_of(const row_work *w, size_t plane) { return w->base == NULL ? NULL : w->base + plane; }
+/* A step before anything of it is coded: means, where the bins lie, which residuals are folded, contexts. */
+static void begin_step(const gsz_kernels *kernels, row_work *w, const gsz_modelled *t, unsigned tap, size_t n, size_t plane) {
+    const size_t group = t->view.matrix ? tap * w->row.stride : 0;
+    const unsigned f = t->weights.unit_bits;
+    kernels->model_means(&w->row, &t->weights, tap, n, w->base == NULL ? NULL : w->base + plane, w->mean);
+    w->centre = w->fold = w->mean;
+    w->step_context = w->context + group;
+    w->step_raw = w->raw + group;
+    w->step_most = w->most_raw[t->view.matrix ? tap : 0];
+    if (t->grid == GSZ_GRID_ALIGNED) kernels->model_align(w->mean, n, f, w->own);
+    if (t->grid != GSZ_GRID_CENTRED) w->centre = w->own;
+    if (!gsz_is_random(t->grid)) return;
+    kernels->model_dither(&w->dither, plane, n, f, w->mean, w->u, w->own);
+    kernels->model_phases(w->step_context, w->u, n, f, w->phase);
+    if (t->grid == GSZ_GRID_SHRUNK) kernels->model_shrink(w->step_context, w->u, n, f, w->shift);
+    for (size_t j = 0; j < n; j++) w->u[j] = ~w->u[j];     /* below 0 for an offset above the mean: what is there rounds down */
+    w->fold = w->u;
+    w->step_context = w->phase;
+}
+
+static void end_step(const gsz_kernels *kernels, row_work *w, unsigned tap, size_t n, size_t plane) {
+    kernels->model_learn(&w->row, tap, w->y, w->base == NULL ? NULL : w->base + plane, n);
+}
 
 /* ---- encoding */
 
-static int32_t centre_of(const gsz_modelled *t, int32_t mean) {
-    unsigned f = t->weights.unit_bits;
-    return t->aligned ? gsz_wrap_add(mean, (int32_t)1 << f >> 1) & -((int32_t)1 << f) : mean;
-}
-
 /* Lanes whose bound the loop could not be sure of: the neighbouring bins too, tested exactly. */
-static void settle_lanes(const gsz_modelled *t, const void *x, size_t n, const int32_t *mean, int32_t *r, int32_t *y) {
+static void settle_lanes(const gsz_modelled *t, const void *x, size_t n, const row_work *w) {
     const unsigned f = t->weights.unit_bits;
     for (size_t j = 0; j < n; j++) {
-        if (r[j] != GSZ_ESCAPE) continue;
+        if (w->r[j] != GSZ_ESCAPE) continue;
         double v = gsz_value_at(t->dtype, x, j);
-        int32_t centre = centre_of(t, mean[j]);
-        double q = (v / t->unit - (double)centre) / (double)((int32_t)1 << f);
+        double q = (v / t->unit - (double)w->centre[j]) / (double)((int32_t)1 << f);
         if (!(gsz_abs_double(q) <= (double)(1 << 18))) continue;
-        for (int32_t k = (int32_t)gsz_round_double(q) - 1, last = k + 2; k <= last && r[j] == GSZ_ESCAPE; k++) {
-            int32_t to = gsz_wrap_add(centre, gsz_wrap_mul(k, (int32_t)1 << f));
-            if (gsz_within(v, gsz_decoded_value(t->dtype, to, t->unit), t->eb)) r[j] = k, y[j] = to;
+        for (int32_t k = (int32_t)gsz_round_double(q) - 1, last = k + 2; k <= last && w->r[j] == GSZ_ESCAPE; k++) {
+            int32_t to = gsz_wrap_add(gsz_wrap_add(w->centre[j], w->shift[j]), gsz_wrap_mul(k, (int32_t)1 << f));
+            if (gsz_within(v, gsz_decoded_value(t->dtype, to, t->unit), t->eb)) w->r[j] = k, w->y[j] = to;
         }
     }
 }
@@ -112,13 +142,13 @@ static uint64_t element_bits(const void *x, size_t itemsize) {
 
 /* Residuals that have no symbol, and escaped elements. */
 static int put_others(gsz_segment_encoder *s, const gsz_modelled *t, const void *x, size_t n,
-                      const row_work *w, const uint16_t *tokens, const uint8_t *raw, size_t others) {
+                      const row_work *w, const uint16_t *tokens, size_t others) {
     const size_t itemsize = gsz_itemsize(t->dtype);
     GSZ_TRY(gsz_sink_reserve(&s->side, others * ((GSZ_NUMBER_BITS + 64) / 8 + 2)));
     for (size_t j = 0; j < n; j++) {
         if (tokens[j] % GSZ_RANS_SYMBOLS != 0) continue;
         if (w->r[j] != GSZ_ESCAPE) {
-            gsz_number_put(&s->side.bits, SIDE_ORDER, number_of((w->mean[j] < 0 ? -w->r[j] : w->r[j]) >> raw[j]));
+            gsz_number_put(&s->side.bits, SIDE_ORDER, number_of((w->fold[j] < 0 ? -w->r[j] : w->r[j]) >> w->step_raw[j]));
             continue;
         }
         uint64_t bits = element_bits((const uint8_t *)x + j * itemsize, itemsize);
@@ -130,26 +160,21 @@ static int put_others(gsz_segment_encoder *s, const gsz_modelled *t, const void 
 }
 
 static int put_step(const gsz_kernels *kernels, gsz_segment_encoder *s, const gsz_modelled *t, row_work *w, const void *x,
-                    unsigned tap, size_t n, const int32_t *base) {
-    const size_t group = t->view.matrix ? tap * w->row.stride : 0;
-    const uint8_t *context = w->context + group, *raw = w->raw + group;
-    const gsz_grid_params grid = {t->unit, t->eb};
-    kernels->model_means(&w->row, &t->weights, tap, n, base, w->mean);
-    if (kernels->model_quantise[t->dtype](x, n, &grid, t->weights.unit_bits, t->aligned, w->mean, w->r, w->y) > 0)
-        settle_lanes(t, x, n, w->mean, w->r, w->y);
+                    size_t n) {
+    const gsz_grid_params grid = {t->unit, t->eb, t->grid == GSZ_GRID_SHRUNK ? 0.5 : 0};     /* what is put out is symmetric about u + 1/2 */
+    if (kernels->model_quantise[t->dtype](x, n, &grid, t->weights.unit_bits, w->centre, w->shift, w->r, w->y) > 0)
+        settle_lanes(t, x, n, w);
     uint16_t *tokens = gsz_segment_step(s, n);
     GSZ_CHECK(tokens != NULL, GSZ_E_MEMORY);
-    size_t others = kernels->model_split(w->r, w->mean, context, raw, n, tokens, w->low);
-    for (size_t j = 0; t->set > 0 && j < n; j++) tokens[j] = (uint16_t)(tokens[j] + t->set * GSZ_CONTEXTS * GSZ_RANS_SYMBOLS);
+    size_t others = kernels->model_split(w->r, w->fold, w->step_context, w->step_raw, n, tokens, w->low);
+    const unsigned first = gsz_set_first(t->set) * GSZ_RANS_SYMBOLS;
+    for (size_t j = 0; first > 0 && j < n; j++) tokens[j] = (uint16_t)(tokens[j] + first);
     gsz_segment_count(s, tokens, n);
-    const unsigned most = w->most_raw[t->view.matrix ? tap : 0];
-    if (most > 0) {
+    if (w->step_most > 0) {
         GSZ_TRY(gsz_sink_reserve(&s->low, n * 3));
-        gsz_bits_put_fields(&s->low.bits, w->low, raw, n, most);
+        gsz_bits_put_fields(&s->low.bits, w->low, w->step_raw, n, w->step_most);
     }
-    if (others > 0) GSZ_TRY(put_others(s, t, x, n, w, tokens, raw, others));
-    kernels->model_learn(&w->row, tap, w->y, base, n);
-    return GSZ_OK;
+    return others > 0 ? put_others(s, t, x, n, w, tokens, others) : GSZ_OK;
 }
 
 static int put_row(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, row_work *w, const uint8_t *row, size_t i) {
@@ -161,8 +186,10 @@ static int put_row(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t
     }
     begin_row(work->kernels, w, t, i, length);
     for (unsigned tap = 0; tap < v->taps; tap++) {
-        size_t plane = gsz_view_plane(v, length, tap);
-        GSZ_TRY(put_step(work->kernels, s, t, w, row + plane * itemsize, tap, gsz_view_step(v, length, tap), base_of(w, plane)));
+        const size_t plane = gsz_view_plane(v, length, tap), n = gsz_view_step(v, length, tap);
+        begin_step(work->kernels, w, t, tap, n, plane);
+        GSZ_TRY(put_step(work->kernels, s, t, w, row + plane * itemsize, n));
+        end_step(work->kernels, w, tap, n, plane);
     }
     end_row(work->kernels, w, v, length);
     return GSZ_OK;
@@ -181,7 +208,7 @@ int gsz_rows_put(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, 
 /* ---- decoding */
 
 /* Lanes without a symbol of their own; escaped elements are kept until the row is written. */
-static int get_others(gsz_segment_decoder *s, const gsz_modelled *t, row_work *w, const uint8_t *raw, unsigned tap, size_t n) {
+static int get_others(gsz_segment_decoder *s, const gsz_modelled *t, row_work *w, unsigned tap, size_t n) {
     const unsigned f = t->weights.unit_bits, width = 8 * (unsigned)gsz_itemsize(t->dtype);
     for (size_t j = 0; j < n; j++) {
         uint32_t v;
@@ -193,33 +220,28 @@ static int get_others(gsz_segment_decoder *s, const gsz_modelled *t, row_work *w
             w->escaped_bits[w->escapes] = bits;
             w->escaped[w->escapes++] = (uint32_t)(j * t->view.lane_stride + tap * t->view.tap_stride);
         } else {
-            int32_t r = (int32_t)((uint32_t)residual_of(v) << raw[j] | (raw[j] > 0 ? w->low[j] : 0));
-            r = w->mean[j] < 0 ? (int32_t)(0u - (uint32_t)r) : r;
-            w->y[j] = gsz_wrap_add(centre_of(t, w->mean[j]), gsz_wrap_mul(r, (int32_t)1 << f));
+            int32_t r = (int32_t)((uint32_t)residual_of(v) << w->step_raw[j] | (w->step_raw[j] > 0 ? w->low[j] : 0));
+            r = w->fold[j] < 0 ? (int32_t)(0u - (uint32_t)r) : r;
+            w->y[j] = gsz_wrap_add(w->centre[j], gsz_wrap_mul(r, (int32_t)1 << f));
         }
         GSZ_CHECK(s->side.overrun == 0, GSZ_E_SECTION);
     }
     return GSZ_OK;
 }
 
-static int get_step(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *t, row_work *w, void *x, unsigned tap, size_t n,
-                    const int32_t *base) {
+static int get_step(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *t, row_work *w, void *x, unsigned tap, size_t n) {
     const gsz_kernels *kernels = work->kernels;
-    const size_t group = t->view.matrix ? tap * w->row.stride : 0;
-    const uint8_t *context = w->context + group, *raw = w->raw + group;
     const unsigned f = t->weights.unit_bits;
-    kernels->rans_decode(&s->symbols, context, n, w->symbol);
-    kernels->model_means(&w->row, &t->weights, tap, n, base, w->mean);
-    const unsigned most = w->most_raw[t->view.matrix ? tap : 0];
-    if (most > 0) {
-        gsz_bits_get_fields(&s->low, raw, n, most, w->low);
+    kernels->rans_decode(&s->symbols, w->step_context, n, w->symbol);
+    if (w->step_most > 0) {
+        gsz_bits_get_fields(&s->low, w->step_raw, n, w->step_most, w->low);
         GSZ_CHECK(s->low.overrun == 0, GSZ_E_SECTION);
-        kernels->model_join(w->symbol, w->low, raw, w->mean, n, f, t->aligned, w->y);
+        kernels->model_join(w->symbol, w->low, w->step_raw, w->centre, w->fold, n, f, w->y);
     } else {
-        kernels->model_join_narrow(w->symbol, w->mean, n, f, t->aligned, w->y);
+        kernels->model_join_narrow(w->symbol, w->centre, w->fold, n, f, w->y);
     }
-    if (memchr(w->symbol, 0, n) != NULL) GSZ_TRY(get_others(s, t, w, raw, tap, n));
-    kernels->model_learn(&w->row, tap, w->y, base, n);
+    if (memchr(w->symbol, 0, n) != NULL) GSZ_TRY(get_others(s, t, w, tap, n));
+    for (size_t j = 0; t->grid == GSZ_GRID_SHRUNK && j < n; j++) w->y[j] = gsz_wrap_add(w->y[j], w->shift[j]);
     if (x != NULL) kernels->dequantise32[t->dtype](w->y, n, t->unit, x);
     return GSZ_OK;
 }
@@ -249,8 +271,10 @@ static int get_row(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *t
     w->escapes = 0;
     begin_row(work->kernels, w, t, i, length);
     for (unsigned tap = 0; tap < v->taps; tap++) {
-        size_t plane = gsz_view_plane(v, length, tap);
-        GSZ_TRY(get_step(work, s, t, w, row == NULL ? NULL : planes + plane * itemsize, tap, gsz_view_step(v, length, tap), base_of(w, plane)));
+        const size_t plane = gsz_view_plane(v, length, tap), n = gsz_view_step(v, length, tap);
+        begin_step(work->kernels, w, t, tap, n, plane);
+        GSZ_TRY(get_step(work, s, t, w, row == NULL ? NULL : planes + plane * itemsize, tap, n));
+        end_step(work->kernels, w, tap, n, plane);
     }
     if (row != NULL && !in_planes) gsz_row_scatter(v, planes, length, itemsize, row);
     if (row != NULL) restore_escapes(w, row, itemsize);

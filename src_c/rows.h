@@ -4,11 +4,14 @@
 
 #include "lowrank.h"
 #include "segment.h"
+#include "tensor.h"
 
 /* A tensor under the gradient model. */
 typedef struct {
-    int dtype, aligned;
+    int dtype, grid;                    /* gsz_grid, not GSZ_GRID_AUTO */
     unsigned set;                       /* of tables */
+    uint64_t seed, index;               /* of random offsets: the message's, and the tensor's place in it */
+    uint32_t slot;                      /* added to all of them, in 2^-32 bin */
     gsz_view view;
     double eb, unit;                    /* decoded values are integer multiples of `unit`, a value of the working type */
     gsz_model_weights weights;
@@ -18,7 +21,7 @@ typedef struct {
 } gsz_modelled;
 
 /* The unit for a bound and unit bits: bin / 2^f.  0 where that is no normal number. */
-double gsz_model_unit(int dtype, double eb, unsigned unit_bits);
+double gsz_model_unit(int dtype, int grid, double eb, unsigned unit_bits);
 
 /* Base of a row, tap by tap; for tensors with a low-rank part. */
 void gsz_rows_base(const gsz_kernels *kernels, const gsz_modelled *t, size_t row, int32_t *base);

@@ -9,9 +9,12 @@
 #include "rans.h"
 #include "work.h"
 
-/* Tables of a message: a set of contexts for the tensors, and one for low-rank factors. */
-enum { GSZ_SET_VALUES, GSZ_SET_FACTORS, GSZ_SETS };
-#define GSZ_TABLES (GSZ_SETS * GSZ_CONTEXTS)
+/* Tables of a message: a set of contexts for tensors, one for low-rank factors, one for tensors with random offsets.  The
+ * last context of a set is for row scales. */
+enum { GSZ_SET_VALUES, GSZ_SET_FACTORS, GSZ_SET_DITHERED, GSZ_SETS };
+#define GSZ_TABLES (2 * GSZ_CONTEXTS + GSZ_CONTEXTS_DITHERED)
+GSZ_INLINE unsigned gsz_set_first(unsigned set) { return set * GSZ_CONTEXTS; }
+GSZ_INLINE unsigned gsz_set_size(unsigned set) { return set == GSZ_SET_DITHERED ? GSZ_CONTEXTS_DITHERED : GSZ_CONTEXTS; }
 
 /* Bits in writing, grown as needed. */
 typedef struct { gsz_writer bytes; gsz_bitwriter bits; } gsz_bit_sink;
@@ -45,7 +48,7 @@ int gsz_segment_open(gsz_segment_decoder *s, gsz_reader in, const uint32_t *slot
 int gsz_segment_close(gsz_segment_decoder *s);
 /* Symbols from now on have the tables of this set. */
 GSZ_INLINE void gsz_segment_use(gsz_segment_decoder *s, unsigned set) {
-    s->symbols.slots = s->slots + (size_t)set * GSZ_CONTEXTS * GSZ_RANS_SLOTS;
+    s->symbols.slots = s->slots + (size_t)gsz_set_first(set) * GSZ_RANS_SLOTS;
 }
 
 #endif

@@ -2,17 +2,23 @@
 
 #define MOST_ROWS ((size_t)1 << 20)         /* of a matrix with a low-rank part */
 
-int gsz_structure_init(gsz_heap *heap, gsz_structure *s, int dtype, int aligned, double eb, const uint64_t *shape, unsigned ndim) {
+int gsz_structure_init(gsz_heap *heap, gsz_structure *s, int dtype, int grid, double eb, const uint64_t *shape, unsigned ndim) {
     memset(s, 0, sizeof *s);
     s->t.dtype = dtype;
-    s->t.aligned = aligned;
-    s->t.set = GSZ_SET_VALUES;
+    s->t.grid = grid;
+    s->t.set = gsz_is_random(grid) ? GSZ_SET_DITHERED : GSZ_SET_VALUES;
     s->t.eb = eb;
     gsz_view_of(shape, ndim, &s->t.view);
     s->scales = (uint8_t *)gsz_alloc(heap, s->t.view.rows);
     GSZ_CHECK(s->scales != NULL, GSZ_E_MEMORY);
     s->t.scales = s->scales;
     return GSZ_OK;
+}
+
+void gsz_structure_offsets(gsz_structure *s, const gsz_offsets *offsets, size_t index) {
+    s->t.seed = offsets->seed;
+    s->t.slot = offsets->slot;
+    s->t.index = index;
 }
 
 int gsz_structure_link(gsz_heap *heap, gsz_structure *s) {

@@ -12,8 +12,13 @@ typedef struct {
     size_t pairs_size;
 } gsz_structure;
 
+/* Random offsets of a message: seed, and the shift of this client in 2^-32 bin. */
+typedef struct { uint64_t seed; uint32_t slot; } gsz_offsets;
+
 /* View and memory; weights, scales and low rank are still to come. */
-int gsz_structure_init(gsz_heap *heap, gsz_structure *s, int dtype, int aligned, double eb, const uint64_t *shape, unsigned ndim);
+int gsz_structure_init(gsz_heap *heap, gsz_structure *s, int dtype, int grid, double eb, const uint64_t *shape, unsigned ndim);
+/* Random offsets of tensor `index` of a message. */
+void gsz_structure_offsets(gsz_structure *s, const gsz_offsets *offsets, size_t index);
 /* After the factors are known: s->low becomes the base of s->t. */
 int gsz_structure_link(gsz_heap *heap, gsz_structure *s);
 /* A copy without low rank; and what takes everything from another, which is empty then. */

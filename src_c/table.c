@@ -96,7 +96,7 @@ static int read_bound(gsz_table_state *state, gsz_reader *in, gsz_tensor *t) {
     t->mode = (int)(kind & 7);
     t->grid = (int)(kind >> 3 & 3);
     unsigned bytes = (kind >> 5) + 1;
-    GSZ_CHECK(t->mode <= GSZ_PSNR && t->grid <= GSZ_GRID_CENTRED, GSZ_E_RESERVED);
+    GSZ_CHECK(t->mode <= GSZ_PSNR, GSZ_E_RESERVED);
     if (bytes > 1) {
         GSZ_CHECK(gsz_get_bytes(in, bytes, &p), GSZ_E_HEADER);
         for (unsigned i = 0; i < bytes; i++) bits |= (uint64_t)p[i] << (56 - 8 * i);

@@ -116,6 +116,15 @@ static int all_equal(const void *x, size_t n, size_t itemsize) {
     return memcmp(p, p + itemsize, (n - 1) * itemsize) == 0;
 }
 
+void gsz_tensor_plan_otherwise(gsz_tensor *t, const gsz_input *in) {
+    if (!gsz_is_random(in->grid)) {
+        gsz_tensor_plan_uniform(t, in);
+        return;
+    }
+    t->codec = GSZ_CODEC_EXACT;         /* no error is zero on average too */
+    t->eb = 0;
+}
+
 void gsz_tensor_plan_uniform(gsz_tensor *t, const gsz_input *in) {
     gsz_uniform u = {t->dtype, t->eb, gsz_step(t->dtype, t->eb), {0, 0, 0}};
     gsz_lattice lattice;
@@ -157,6 +166,7 @@ static double short_bound(const gsz_tensor *t) {
 }
 
 static int for_model(const gsz_tensor *t, const gsz_input *in) {
+    if (gsz_is_random(in->grid)) return 1;
     if (in->predictor != GSZ_PREDICT_AUTO) return in->predictor > GSZ_PREDICT_LORENZO3;
     return in->level != GSZ_LEVEL_FAST && !few_levels(t, in->data);
 }
@@ -178,7 +188,8 @@ int gsz_tensor_plan(gsz_work *work, gsz_tensor *t, const gsz_input *in) {
     const int measured = t->mode == GSZ_L2 || t->mode == GSZ_PSNR;
     t->codec = GSZ_CODEC_MODEL;
     t->grid = in->grid != GSZ_GRID_AUTO ? in->grid : measured ? GSZ_GRID_ALIGNED : GSZ_GRID_CENTRED;
-    t->predictor = in->predictor == GSZ_PREDICT_AUTO ? GSZ_PREDICT_LOW_RANK : in->predictor;
+    t->predictor = in->predictor == GSZ_PREDICT_AUTO && in->level != GSZ_LEVEL_FAST ? GSZ_PREDICT_LOW_RANK : in->predictor;
+    if (t->predictor != GSZ_PREDICT_LOW_RANK) t->predictor = GSZ_PREDICT_STRUCTURE;
     t->coder = GSZ_CODER_RANS;
     if (!measured) t->eb = short_bound(t);
     return GSZ_OK;

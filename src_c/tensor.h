@@ -4,6 +4,9 @@
 
 #include "uniform.h"
 
+/* Grids with random offsets. */
+GSZ_INLINE int gsz_is_random(int grid) { return grid == GSZ_GRID_DITHERED || grid == GSZ_GRID_SHRUNK; }
+
 /* What the table of a message says of a tensor (format.md 3). */
 typedef struct {
     int dtype;
@@ -24,8 +27,9 @@ int gsz_tensor_chunks(const gsz_tensor *t, gsz_lattice *lattice, size_t *chunk, 
 
 /* Codec, bound, grid and predictor for the values of an input. */
 int gsz_tensor_plan(gsz_work *work, gsz_tensor *t, const gsz_input *in);
-/* The same without the gradient model, for a tensor planned with it that is better off so. */
+/* The same by the uniform quantiser; and for a tensor planned with the gradient model that is better off without it. */
 void gsz_tensor_plan_uniform(gsz_tensor *t, const gsz_input *in);
+void gsz_tensor_plan_otherwise(gsz_tensor *t, const gsz_input *in);
 
 /* Twins: chunk `index` of a tensor whose codec is EXACT or UNIFORM; x is the whole tensor. */
 int gsz_tensor_encode_chunk(gsz_work *work, const gsz_tensor *t, const void *x, size_t index, gsz_writer *out);
