@@ -9,6 +9,7 @@
 #define BOUND 1e-2
 
 static float weights[ROWS * COLUMNS], decoded[ROWS * COLUMNS];
+static int64_t decoded_steps;
 
 static int failed(const char *what, int status) {
     fprintf(stderr, "%s: %s (%d)\n", what, gsz_status_text(status), status);
@@ -19,10 +20,16 @@ static int failed(const char *what, int status) {
 static int encode(const gsz_options *options, uint8_t **message, size_t *size) {
     static const uint64_t shape[2] = {ROWS, COLUMNS};
     static const int64_t steps = 7;
-    gsz_input tensors[2] = {
-        {"weights", 7, GSZ_FLOAT32, 2, shape, weights, BOUND, GSZ_REL, GSZ_PREDICT_AUTO},
-        {"steps", 5, GSZ_INT64, 0, NULL, &steps, 0, GSZ_ABS, GSZ_PREDICT_NONE},
-    };
+    gsz_input tensors[2];
+    for (int i = 0; i < 2; i++) gsz_input_init(&tensors[i]);
+    tensors[0].name = "weights", tensors[0].name_length = 7;
+    tensors[0].dtype = GSZ_FLOAT32;
+    tensors[0].ndim = 2, tensors[0].shape = shape;
+    tensors[0].data = weights;
+    tensors[0].bound = BOUND, tensors[0].mode = GSZ_REL;
+    tensors[1].name = "steps", tensors[1].name_length = 5;
+    tensors[1].dtype = GSZ_INT64;       /* no dimensions: a scalar */
+    tensors[1].data = &steps;
     return gsz_encode(tensors, 2, 1, options, message, size);
 }
 
@@ -37,10 +44,17 @@ static int print_table(const gsz_message *m) {
     return GSZ_OK;
 }
 
-/* Whether every decoded weight is within the bound that the message states. */
+/* All tensors of the message at once; their sizes are those that it states, or it is refused. */
+static int decode(const gsz_message *m) {
+    void *const out[2] = {decoded, &decoded_steps};
+    static const size_t size[2] = {sizeof decoded, sizeof decoded_steps};
+    return gsz_message_count(m) == 2 ? gsz_decode_tensors(m, out, size) : GSZ_E_PARAMETER;
+}
+
+/* Whether every decoded weight is within the bound that the message states, and the counter what it was. */
 static int all_within(const gsz_message *m) {
     gsz_info t;
-    if (gsz_message_info(m, 0, &t) != GSZ_OK) return 0;
+    if (gsz_message_info(m, 0, &t) != GSZ_OK || decoded_steps != 7) return 0;
     for (size_t i = 0; i < ROWS * COLUMNS; i++)
         if (!gsz_within(weights[i], decoded[i], t.eb)) return 0;
     return 1;
@@ -64,7 +78,7 @@ int main(void) {
     options.max_memory = 16 << 20;      /* and what one call may hold */
     if ((status = gsz_open(message, size, &options, &m)) != GSZ_OK) return failed("open", status);
     status = print_table(m);
-    if (status == GSZ_OK) status = gsz_decode(m, 0, decoded, sizeof decoded);
+    if (status == GSZ_OK) status = decode(m);
     int good = status == GSZ_OK && all_within(m);
     gsz_close(m);
     if (status != GSZ_OK) return failed("decode", status);
@@ -72,7 +86,7 @@ int main(void) {
     message[size / 2] ^= 1;             /* damage is noticed, here or there */
     status = gsz_open(message, size, &options, &m);
     if (status == GSZ_OK) {
-        status = gsz_decode(m, 0, decoded, sizeof decoded);
+        status = decode(m);
         gsz_close(m);
     }
     printf("damaged: %s\n", gsz_status_text(status));

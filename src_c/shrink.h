@@ -1,5 +1,5 @@
 /* Tables of the shrunk grid (format.md 7.8): g(u) = sinh(u / w) / (2 sinh(1 / 2w)) for a Laplacian of mean size w bins, the
- * unbiased output of least squared error.  Made by tests/golden/shrink.py. */
+ * unbiased output of least squared error.  */
 #ifndef GSZ_SHRINK_H
 #define GSZ_SHRINK_H
 
