@@ -48,6 +48,15 @@ cdef extern from "gradsz.h" nogil:
         int predictor
         int coder
         double eb
+    ctypedef struct gsz_bits:
+        unsigned unit_bits
+        unsigned rank
+        double weights
+        double scales
+        double factors
+        double symbols
+        double low
+        double others
     ctypedef struct gsz_message:
         pass
     void gsz_options_init(gsz_options *options)
@@ -65,6 +74,7 @@ cdef extern from "gradsz.h" nogil:
     int gsz_message_named(const gsz_message *message)
     unsigned gsz_message_version(const gsz_message *message)
     int gsz_message_info(const gsz_message *message, size_t index, gsz_info *info)
+    int gsz_message_bits(const gsz_message *message, size_t index, gsz_bits *bits)
     int gsz_decode_tensors(const gsz_message *message, void *const *out, const size_t *size)
 
 cdef extern from *:
@@ -254,6 +264,14 @@ cdef class Message:
         shape = tuple([info.shape[i] for i in range(info.ndim)])
         return (name, info.dtype, shape, info.nbytes, info.compressed, info.codec, info.mode, info.eb,
                 info.grid, info.predictor, info.coder)
+
+    def bits(self, size_t index):
+        """(rank, unit bits, bits of weights, scales, factors, symbols, low bits, others) of a tensor under the model."""
+        cdef gsz_bits bits
+        status = gsz_message_bits(self.message, index, &bits)
+        if status:
+            raise_status(status)
+        return (bits.rank, bits.unit_bits, bits.weights, bits.scales, bits.factors, bits.symbols, bits.low, bits.others)
 
     def decode_into(self, list outs not None):
         """Decode tensors into writeable contiguous buffers of exactly their nbytes: one a tensor, None = not wanted."""

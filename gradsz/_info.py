@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradsz import _arrays, _core, _params
 from gradsz.api import message_bytes
@@ -17,7 +17,12 @@ _CODECS = ("empty", "constant", "raw", "exact", "uniform", "model")
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One tensor of a message.  Sizes are bytes; `eb` is the absolute error bound, 0.0 for bit-exact ones."""
+    """One tensor of a message.  Sizes are bytes; `eb` is the absolute error bound, 0.0 for bit-exact ones.
+
+    With ``info(buf, bits=True)``, of tensors under the gradient model: the `rank` of the low-rank part, and where the
+    `bits` went: weights, scales (of rows), factors (of low rank), symbols (of residuals), low (raw low bits), others
+    (residuals without a symbol, escapes).
+    """
 
     name: str | None
     dtype: str
@@ -30,6 +35,8 @@ class TensorInfo:
     grid: str | None
     predictor: str | None
     coder: str | None
+    rank: int | None = None
+    bits: dict[str, float] | None = None
 
     @property
     def ratio(self) -> float:
@@ -71,13 +78,15 @@ def _printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
-def info(buf: Bytes) -> MessageInfo:
-    """Read the header of a message: tensors, bounds, sizes.  Decodes nothing.
+def info(buf: Bytes, *, bits: bool = False) -> MessageInfo:
+    """Read the header of a message: tensors, bounds, sizes.  Decodes nothing unless `bits` are asked for.
 
     Parameters
     ----------
     buf : buffer
         A whole message.  The header's checksum and all lengths are checked; those of the sections are not.
+    bits : bool
+        Also decode the tensors under the gradient model, to tell the rank of each and where its bits went.
 
     Raises
     ------
@@ -91,15 +100,20 @@ def info(buf: Bytes) -> MessageInfo:
     (0.001, (5000,))
     """
     message = _core.Message(message_bytes(buf))
-    tensors = [_tensor(message.entry(i)) for i in range(len(message))]
+    tensors = [_tensor(message.entry(i), message.bits(i) if bits else None) for i in range(len(message))]
     return MessageInfo(message.version, message.named, message.nbytes, sum(t.nbytes for t in tensors), tensors)
 
 
-def _tensor(entry) -> TensorInfo:
+def _tensor(entry, bits) -> TensorInfo:
     name, dtype, shape, nbytes, compressed, codec, mode, eb, grid, predictor, coder = entry
     bounded = _CODECS[codec] in ("uniform", "model")
+    details: dict[str, Any] = {}
+    if bits is not None and _CODECS[codec] == "model":
+        names = ("weights", "scales", "factors", "symbols", "low", "others")
+        details = {"rank": bits[0], "bits": dict(zip(names, bits[2:], strict=True))}
+        predictor = _params.PREDICTORS["low-rank" if bits[0] else "structure"]
     return TensorInfo(name, _arrays.dtype_name(dtype), shape, nbytes, compressed, _CODECS[codec],
                       _params.MODE_NAMES[mode] if bounded else None, eb,
                       _params.GRID_NAMES[grid] if bounded else None,
                       _params.PREDICTOR_NAMES[predictor] if bounded else None,
-                      ("huffman", "rans")[coder] if bounded else None)
+                      ("huffman", "rans")[coder] if bounded else None, **details)

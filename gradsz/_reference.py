@@ -21,6 +21,7 @@ DTYPES = {0: ("float16", 2), 1: ("bfloat16", 2), 2: ("float32", 4), 3: ("float64
           8: ("int8", 1), 9: ("int16", 2), 10: ("int32", 4), 11: ("int64", 8),
           12: ("uint8", 1), 13: ("uint16", 2), 14: ("uint32", 4), 15: ("uint64", 8), 16: ("bool", 1)}
 FLOATS = range(0, 4)
+ALIGNED, CENTRED, DITHERED, SHRUNK = range(4)               # grids (3.2)
 EMPTY, CONSTANT, RAW, EXACT, UNIFORM, MODEL = range(6)      # codecs (3.2)
 
 
@@ -190,7 +191,7 @@ class Entry:
     codec: int = EMPTY
     constant: bytes = b""
     eb: float = 0.0
-    aligned: bool = True
+    grid: int = 0
     predictor: int = 0
     section_size: int = 0
 
@@ -210,6 +211,8 @@ class Entry:
 @dataclass
 class Table:
     entries: list[Entry]
+    seed: int
+    slot: int
     frequencies: list[Frequencies]      # of all contexts
     segments: list[list[Part]]
     segment_sizes: list[int]
@@ -223,7 +226,9 @@ def read_table(table: Bytes, named: bool) -> Table:
         name = read_name(table, name) if named else b""
         entries.append(read_entry(table, name, eb))
         eb = entries[-1].eb or eb
-    frequencies, segments, sizes = [], [], []
+    frequencies, segments, sizes, seed, slot = [], [], [], 0, 0
+    if any(entry.grid >= DITHERED for entry in entries):
+        seed, slot = table.integer(8), table.integer(4)
     if any(entry.codec == MODEL for entry in entries):
         frequencies = read_frequencies(table)
         for segment in cut(entries):        # every length takes bytes, too
@@ -232,7 +237,7 @@ def read_table(table: Bytes, named: bool) -> Table:
             corrupt_unless(sizes[-1] <= LARGEST, "segment length")
     table.end()
     corrupt_unless(len({entry.name for entry in entries}) == len(entries), "a name stands twice")
-    return Table(entries, frequencies, segments, sizes)
+    return Table(entries, seed, slot, frequencies, segments, sizes)
 
 
 def read_name(table: Bytes, before: bytes) -> bytes:
@@ -277,8 +282,8 @@ def read_bound(table: Bytes, entry: Entry, eb: float) -> None:
     kind = table.integer(1)
     mode, grid, size = kind & 7, kind >> 3 & 3, kind >> 5
     known(mode <= 4, "mode")
-    known(grid <= 1 and (grid == 0 or entry.codec == MODEL), "grid")
-    entry.aligned = grid == 0
+    known(grid == ALIGNED or entry.codec == MODEL, "grid")
+    entry.grid = grid
     entry.eb = float(np.frombuffer(table.take(size + 1).ljust(8, b"\0"), ">f8")[0]) if size > 0 else eb
     corrupt_unless(entry.dtype in FLOATS, "a bound is for floats")
     corrupt_unless(0 < entry.eb < math.inf and step(entry.dtype, entry.eb) > 0, "error bound")
@@ -572,9 +577,7 @@ def restore(t: list[int], transform: int, width: int) -> Iterator[int]:
 
 # ---- 7. the gradient model
 
-SCALES = 20                 # the context of scales
-FACTORS = 21                # the first context of low-rank factors
-TABLES = 2 * FACTORS
+VALUES, FACTORS, RANDOM = range(0, 21), range(21, 42), range(42, 98)    # contexts of the sets (7.2); the last is that of scales
 SLOTS = 2048
 
 Frequencies = list[int]     # of 128 symbols
@@ -665,7 +668,7 @@ def decode_segments(message: Message) -> dict[int, bytes]:
             entry = table.entries[part.tensor]
             if part.first == 0:
                 elements[part.tensor] = np.zeros(entry.elements, f"u{entry.itemsize}")
-                tensors[part.tensor] = read_head(segment, entry)
+                tensors[part.tensor] = read_head(segment, entry, (table.seed, part.tensor, table.slot))
             decode_rows(segment, tensors[part.tensor], part.first, part.last, elements[part.tensor])
         segment.end()
     return {i: x.astype(x.dtype.newbyteorder("<")).tobytes() for i, x in elements.items()}
@@ -675,7 +678,10 @@ def decode_segments(message: Message) -> dict[int, bytes]:
 
 def read_frequencies(table: Bytes) -> list[Frequencies]:
     bits = Bits(table.data[table.at:])
-    frequencies = [read_context(bits) for _ in range(TABLES)]
+    frequencies = []
+    for contexts in (VALUES, FACTORS, RANDOM):
+        present = bits.take(1)
+        frequencies += [read_context(bits) if present else [SLOTS] + [0] * 127 for _ in contexts]
     table.take(bits.fill())
     return frequencies
 
@@ -783,9 +789,10 @@ class Modelled:
     view: View
     dtype: int
     unit: float
-    aligned: bool = False
-    unit_bits: int = 0
-    first_context: int = 0
+    grid: int
+    unit_bits: int
+    set: range
+    origin: tuple[int, int, int] = (0, 0, 0)                # of random offsets: seed, tensor, slot
     widths: tuple[int, int, int] = (16, 0, 60)              # w0, w1, w2
     means: dict[str, int] = field(default_factory=dict)     # weights of the families
     scales: list[int] = field(default_factory=list)
@@ -806,8 +813,8 @@ class Sums:
             self.total += int(abs(step).sum())
         self.count += 1
 
-    def contexts(self, m: Modelled, scale: int) -> tuple[np.ndarray, np.ndarray]:
-        """Context and number of raw bits for each sum: steps 1 and 2 of 7.5."""
+    def classes(self, m: Modelled, scale: int) -> tuple[np.ndarray, np.ndarray]:
+        """Width class and number of raw bits for each sum: steps 1 and 2 of 7.5."""
         f = m.unit_bits
         w0, w1, w2 = m.widths
         s = ((256, 323, 406)[(scale - 1) % 3] << (scale - 1) // 3) // 256
@@ -823,10 +830,16 @@ class Sums:
             up = max(ratio.bit_length() - 16, 0)
             cell = (np.minimum(self.each >> down, 32767) * (ratio >> up) & 0xffffffff) // 256 << up
         width = np.clip(wrap(base + w2 * wrap(cell)) >> 6, 1, 2**24 - 1)
-        mantissa, exponent = np.frexp(width)                # 0.75 and more: the bit below the highest is set
-        half = np.maximum(2 * (exponent.astype(np.int64) - 1) + (mantissa >= 0.75) - (2 * (f + 4) - 14), 0)
-        raw = np.where(half < 18, 0, (half - 18) // 2)
-        return half - 2 * raw + m.first_context, raw
+        least, most = (24, 28) if m.grid >= DITHERED else (14, 18)
+        half = np.maximum(half_octave(width) - (2 * (f + 4) - least), 0)
+        raw = np.where(half < most, 0, (half - most) // 2)
+        return half - 2 * raw, raw
+
+
+def half_octave(x: np.ndarray) -> np.ndarray:
+    """2 floor(log2 x), and 1 where the bit below the highest is set."""
+    mantissa, exponent = np.frexp(x)
+    return 2 * (exponent.astype(np.int64) - 1) + (mantissa >= 0.75)
 
 
 def decode_rows(segment: Segment, m: Modelled, first: int, last: int, out: np.ndarray) -> None:
@@ -835,19 +848,20 @@ def decode_rows(segment: Segment, m: Modelled, first: int, last: int, out: np.nd
     for row in range(first, last):
         if m.scales[row] == 0:
             continue
-        contexts, raw = sums.contexts(m, m.scales[row])
+        classes, raw = sums.classes(m, m.scales[row])
         base = np.zeros(m.view.row_length, np.int64) if m.base is None else m.base(row)
+        u = offsets(m, row)
         d: list[np.ndarray] = []
         for tap in range(m.view.taps):
-            places, group = m.view.step(row, tap), tap % len(contexts)
+            places, group = m.view.step(row, tap), tap % len(classes)
             n = len(places)
             mean = wrap(means(m, d, tap, n) + base[:n])
-            y, escapes = decode_step(segment, m, mean, contexts[group][:n], raw[group][:n])
+            y, escapes = decode_step(segment, m, mean, u[:n], classes[group][:n], raw[group][:n])
             out[places] = values(y, m.dtype, m.unit).view(out.dtype)
             for lane, bits in escapes:
                 out[places[lane]] = bits
             d.append(np.clip(wrap(y - base[:n]), -32767, 32767))
-            base = base[n:]
+            base, u = base[n:], u[n:]
         sums.add(d)
 
 
@@ -884,36 +898,36 @@ FAMILIES = {"neighbours": (True, lambda view: 1, neighbours),
             "tap above": (False, lambda view: view.side, tap_above)}
 
 
-def decode_step(segment: Segment, m: Modelled, mean: np.ndarray, contexts: np.ndarray,
+def decode_step(segment: Segment, m: Modelled, mean: np.ndarray, u: np.ndarray, classes: np.ndarray,
                 raw: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """y of each lane, and lane and bits of the escaped elements: step 3 of 7.5."""
-    f = m.unit_bits
-    symbols = segment.step(contexts.tolist())
+    f, random = m.unit_bits, m.grid >= DITHERED
+    contexts = random_contexts(u, classes, f) if random else classes
+    symbols = segment.step((contexts + m.set[0]).tolist())
     low = [segment.low.take(n) if n else 0 for n in raw.tolist()]
     q, escapes = np.array(symbols, np.int64) - 64, []
     for lane in (lane for lane, symbol in enumerate(symbols) if symbol == 0):
         v = segment.side.number(4)
         if v == 0:
             escapes.append((lane, segment.side.take(8 * DTYPES[m.dtype][1])))
-        u = v - 1
-        q[lane] = (u - 1) // 2 if u % 2 else -(u // 2)
+        q[lane] = v // 2 - 1 if v % 2 == 0 else -((v - 1) // 2)         # v is u + 1
     r = (q << raw) + np.array(low, np.int64)
-    r = wrap(np.where(mean < 0, -r, r))
-    centre = wrap(mean + (1 << f) // 2) & -(1 << f) if m.aligned else mean
-    y = wrap(centre + (r << f))
-    for lane, _ in escapes:
-        y[lane] = centre[lane]
-    return y, escapes
+    r = wrap(np.where(u >= 0 if random else mean < 0, -r, r))
+    r[[lane for lane, _ in escapes]] = 0
+    centre = wrap(mean + (1 << f) // 2) & -(1 << f) if m.grid == ALIGNED else mean + u
+    y = centre + (r << f)
+    return wrap(y + shrunk(u, classes, f) - u if m.grid == SHRUNK else y), escapes
 
 
 # 7.6 head
 
-def read_head(segment: Segment, entry: Entry) -> Modelled:
+def read_head(segment: Segment, entry: Entry, origin: tuple[int, int, int]) -> Modelled:
     view, f = view_of(entry.shape), segment.side.take(4)
-    corrupt_unless(f <= 12, "unit bits")
-    width = step(entry.dtype, entry.eb)
+    random = entry.grid >= DITHERED
+    corrupt_unless((4 if random else 0) <= f <= 12, "unit bits")
+    width = step(entry.dtype, entry.eb / 2 if entry.grid == SHRUNK else entry.eb)
     corrupt_unless(width >= 2.0**((-1022 if DTYPES[entry.dtype][0] == "float64" else -126) + f), "a unit that is not normal")
-    m = Modelled(view, entry.dtype, width / 2**f, entry.aligned, f)
+    m = Modelled(view, entry.dtype, width / 2**f, entry.grid, f, RANDOM if random else VALUES, origin)
     read_weights(segment, m)
     read_scales(segment, m)
     rank = segment.side.number(2)
@@ -935,7 +949,7 @@ def read_weights(segment: Segment, m: Modelled) -> None:
 
 def read_scales(segment: Segment, m: Modelled) -> None:
     before = 1
-    for symbol in segment.step([SCALES + m.first_context] * m.view.rows):
+    for symbol in segment.step([m.set[-1]] * m.view.rows):
         if symbol == 127:
             m.scales.append(0)
             continue
@@ -966,7 +980,7 @@ def read_low_rank(segment: Segment, m: Modelled, rank: int) -> None:
 
 def read_factor(segment: Segment, view: View) -> np.ndarray:
     """Integers of a factor, a row a component, tap by tap."""
-    m = Modelled(view, 2, 1.0, first_context=FACTORS)
+    m = Modelled(view, 2, 1.0, CENTRED, 0, FACTORS)
     read_weights(segment, m)
     read_scales(segment, m)
     out = np.zeros(view.elements, np.uint32)
@@ -974,3 +988,83 @@ def read_factor(segment: Segment, view: View) -> np.ndarray:
     x = out.view(np.float32)
     corrupt_unless(bool((abs(x) <= 32767).all() and (x == np.rint(x)).all()), "a factor of other than small integers")
     return x.astype(np.int64).reshape(view.rows, view.row_length)
+
+
+# 7.8 random offsets
+
+def mix(v: int) -> int:
+    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9 % 2**64
+    v = (v ^ v >> 27) * 0x94d049bb133111eb % 2**64
+    return v ^ v >> 31
+
+
+def offsets(m: Modelled, row: int) -> np.ndarray:
+    """u of the lanes of a row, tap by tap; 0 on other grids."""
+    if m.grid < DITHERED:
+        return np.zeros(m.view.row_length, np.int64)
+    c, f, (seed, tensor, slot) = 0x9e3779b97f4a7c15, m.unit_bits, m.origin
+    key = mix((mix((seed + c * (tensor + 1)) % 2**64) + c * (row + 1)) % 2**64)
+    x = np.arange(m.view.row_length, dtype=np.uint32) * np.uint32(0x9e3779b9) + np.uint32(key % 2**32)
+    x = (x ^ x >> np.uint32(16)) * np.uint32(0x7feb352d)
+    x = (x ^ x >> np.uint32(15) ^ np.uint32(key >> 32)) * np.uint32(0x846ca68b)
+    x = (x ^ x >> np.uint32(16)) + np.uint32(slot)
+    return (x >> np.uint32(32 - f)).astype(np.int64) - 2 ** (f - 1)
+
+
+def random_contexts(u: np.ndarray, classes: np.ndarray, f: int) -> np.ndarray:
+    a = np.maximum(u, -1 - u)
+    octave = half_octave(16 * (2 ** (f - 1) - a) - 8) - (2 * (f + 4) - 24)
+    return np.where(classes >= 20, 15 + 4 * (classes - 20) + 4 * a // 2 ** (f - 1), np.clip(octave - classes + 4, 0, 14))
+
+
+def shrunk(u: np.ndarray, classes: np.ndarray, f: int) -> np.ndarray:
+    """What stands for u in y: G."""
+    a = np.maximum(u, -1 - u)
+    t = (2 * a + 1) << (15 - f)
+    narrow, wide = np.minimum(classes, 19), np.maximum(classes - 20, 0)
+    g = np.where(classes < 20, TAIL[np.minimum(127, (2**15 - t) * STEEPNESS[narrow] // 2**15)], CURVES[wide, t // 2**10])
+    g = (g * 2 ** (f - 1) + 2**14) // 2**15
+    return np.where(u < 0, -g, g)
+
+
+STEEPNESS = np.array([27554, 19484, 13777, 9742, 6889, 4871, 3444, 2435, 1722, 1218, 861, 609, 431, 304, 215, 152, 108, 76, 54, 38])
+TAIL = np.array([
+    31760, 29836, 28028, 26330, 24735, 23236, 21828, 20506, 19263, 18096, 17000, 15970, 15002, 14093, 13239,
+    12437, 11684, 10976, 10311, 9686, 9099, 8548, 8030, 7544, 7087, 6657, 6254, 5875, 5519, 5185, 4871, 4575,
+    4298, 4038, 3793, 3563, 3347, 3145, 2954, 2775, 2607, 2449, 2301, 2161, 2030, 1907, 1792, 1683, 1581, 1485,
+    1395, 1311, 1231, 1157, 1087, 1021, 959, 901, 846, 795, 747, 702, 659, 619, 582, 546, 513, 482, 453, 426,
+    400, 376, 353, 331, 311, 292, 275, 258, 242, 228, 214, 201, 189, 177, 167, 157, 147, 138, 130, 122, 115,
+    108, 101, 95, 89, 84, 79, 74, 69, 65, 61, 58, 54, 51, 48, 45, 42, 40, 37, 35, 33, 31, 29, 27, 26, 24, 23,
+    21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 0,
+])
+CURVES = np.array([
+    (332, 997, 1664, 2336, 3015, 3702, 4399, 5108, 5831, 6571, 7329, 8106, 8907, 9732, 10583, 11464, 12377,
+     13324, 14308, 15331, 16396, 17507, 18667, 19877, 21143, 22467, 23854, 25306, 26828, 28424, 30099, 31856),
+    (409, 1227, 2046, 2869, 3695, 4526, 5364, 6209, 7063, 7926, 8801, 9687, 10587, 11502, 12432, 13380,
+     14346, 15332, 16339, 17369, 18423, 19502, 20608, 21742, 22907, 24103, 25332, 26597, 27898, 29238, 30618,
+     32040),
+    (456, 1369, 2283, 3199, 4116, 5037, 5961, 6889, 7822, 8760, 9704, 10655, 11614, 12580, 13555, 14539,
+     15534, 16539, 17556, 18584, 19626, 20681, 21751, 22835, 23935, 25052, 26186, 27338, 28509, 29700, 30911,
+     32143),
+    (483, 1449, 2416, 3384, 4352, 5323, 6295, 7269, 8246, 9225, 10208, 11194, 12185, 13179, 14178, 15182,
+     16191, 17206, 18226, 19253, 20287, 21327, 22375, 23431, 24495, 25567, 26648, 27738, 28838, 29948, 31068,
+     32198),
+    (497, 1492, 2487, 3482, 4478, 5474, 6472, 7470, 8470, 9472, 10475, 11480, 12486, 13495, 14507, 15521,
+     16537, 17556, 18579, 19604, 20633, 21666, 22702, 23742, 24787, 25835, 26888, 27946, 29009, 30076, 31149,
+     32227),
+    (505, 1514, 2523, 3532, 4542, 5552, 6563, 7574, 8586, 9599, 10612, 11626, 12642, 13658, 14676, 15695,
+     16715, 17737, 18760, 19785, 20811, 21840, 22870, 23902, 24936, 25973, 27011, 28052, 29096, 30142, 31190,
+     32241),
+    (508, 1525, 2541, 3558, 4575, 5592, 6609, 7627, 8645, 9663, 10682, 11701, 12720, 13741, 14761, 15783,
+     16805, 17828, 18852, 19876, 20901, 21927, 22955, 23983, 25012, 26042, 27073, 28106, 29140, 30175, 31211,
+     32249),
+    (510, 1530, 2551, 3571, 4591, 5612, 6633, 7653, 8674, 9695, 10717, 11738, 12760, 13782, 14805, 15827,
+     16850, 17874, 18898, 19922, 20947, 21972, 22997, 24023, 25050, 26077, 27105, 28133, 29162, 30191, 31221,
+     32252),
+    (511, 1533, 2555, 3577, 4600, 5622, 6644, 7667, 8689, 9712, 10734, 11757, 12780, 13803, 14826, 15850,
+     16873, 17897, 18921, 19945, 20969, 21994, 23019, 24044, 25069, 26094, 27120, 28146, 29173, 30200, 31227,
+     32254),
+    (512, 1535, 2558, 3581, 4604, 5627, 6650, 7673, 8697, 9720, 10743, 11767, 12790, 13814, 14837, 15861,
+     16885, 17908, 18932, 19956, 20981, 22005, 23029, 24054, 25078, 26103, 27128, 28153, 29178, 30204, 31229,
+     32255),
+])

@@ -51,6 +51,9 @@ GSZ_INLINE uint32_t gsz_bits_get(gsz_bitreader *b, unsigned n) { /* n <= 32 */
     return v;
 }
 
+/* Bits not yet read. */
+GSZ_INLINE uint64_t gsz_bits_left(const gsz_bitreader *b) { return 8 * (uint64_t)(b->end - b->p) + b->count; }
+
 /* 1 when reading stopped in the last byte, with zero bits left over, and never beyond it. */
 GSZ_INLINE int gsz_bits_end(gsz_bitreader *b) {
     gsz_bits_refill(b);

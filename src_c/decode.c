@@ -295,6 +295,23 @@ int gsz_decode_tensors(const gsz_message *m, void *const *out, const size_t *siz
     return status;
 }
 
+int gsz_message_bits(const gsz_message *m, size_t index, gsz_bits *bits) {
+    gsz_heap heap;
+    gsz_work work;
+    GSZ_CHECK(index < m->count, GSZ_E_PARAMETER);
+    memset(bits, 0, sizeof *bits);
+    if (m->entries[index].tensor.codec != GSZ_CODEC_MODEL) return GSZ_OK;
+    const gsz_workers workers = {&heap, &work, 1};
+    gsz_fpenv saved = gsz_fp_enter();
+    gsz_heap_init(&heap, &m->options);
+    gsz_work_init(&work, &heap, m->kernels);
+    int status = gsz_model_part_bits(&workers, &m->model, m->entries, m->count, index, bits);
+    gsz_work_release(&work);
+    gsz_heap_destroy(&heap);
+    gsz_fp_leave(saved);
+    return status;
+}
+
 int gsz_decode(const gsz_message *m, size_t index, void *out, size_t size) {
     GSZ_CHECK(index < m->count, GSZ_E_PARAMETER);
     GSZ_CHECK(size == m->entries[index].tensor.elements * m->entries[index].tensor.itemsize, GSZ_E_OUTPUT_SIZE);

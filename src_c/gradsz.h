@@ -193,6 +193,15 @@ int gsz_decode(const gsz_message *message, size_t index, void *out, size_t size)
  * Faster than one by one: small tensors share segments, and threads share the work. */
 int gsz_decode_tensors(const gsz_message *message, void *const *out, const size_t *size);
 
+/* Where the bits of a tensor of GSZ_CODEC_MODEL went; coding tables and the table entry are not counted. */
+typedef struct {
+    unsigned unit_bits, rank;
+    double weights, scales, factors, symbols, low, others;  /* bits: of residuals symbols, raw low bits, and those without a symbol */
+} gsz_bits;
+
+/* Decodes the tensor's segments to find out.  Zeros for other codecs. */
+int gsz_message_bits(const gsz_message *message, size_t index, gsz_bits *bits);
+
 /* 0 when this build and the current CPU settings compute floats as the format needs. */
 int gsz_selftest(void);
 

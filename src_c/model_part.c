@@ -177,18 +177,38 @@ typedef struct {
     uint32_t *slots;                /* of all contexts */
     gsz_structure *kept;            /* a tensor each: those that are cut */
     int continuing;                 /* second pass: segments whose heads are elsewhere */
+    /* one tensor whose bits are wanted, or NULL */
+    gsz_bits *bits;
+    size_t index;
+    uint32_t (*counts)[GSZ_RANS_SYMBOLS];
 } decoding;
 
 static int is_whole(const gsz_part *p, const gsz_structure *s) { return p->from == 0 && p->to == s->t.view.rows; }
 
-static int decode_part(const decoding *d, gsz_work *work, gsz_segment_decoder *s, const gsz_part *p) {
-    const gsz_tensor *t = &d->entries[p->tensor].tensor;
-    gsz_structure *kept = &d->kept[p->tensor];
-    if (gsz_part_continues(p)) return gsz_rows_get(work, s, &kept->t, p->from, p->to, d->out[p->tensor]);
+static int decode_head(const decoding *d, gsz_work *work, gsz_segment_decoder *s, size_t index) {
+    const gsz_tensor *t = &d->entries[index].tensor;
+    gsz_structure *kept = &d->kept[index];
+    const uint64_t left = gsz_bits_left(&s->side) + gsz_bits_left(&s->low);
     GSZ_TRY(gsz_structure_init(work->heap, kept, t->dtype, t->grid, t->eb, t->shape, t->ndim));
-    gsz_structure_offsets(kept, &d->reader->offsets, p->tensor);
+    gsz_structure_offsets(kept, &d->reader->offsets, index);
     GSZ_TRY(gsz_head_get(work, s, kept));
+    if (s->counts == NULL) return GSZ_OK;
+    d->bits->rank = kept->low.rank;
+    d->bits->unit_bits = kept->t.weights.unit_bits;
+    d->bits->weights = (double)(left - gsz_bits_left(&s->side) - gsz_bits_left(&s->low));
+    return GSZ_OK;
+}
+
+static int decode_part(const decoding *d, gsz_work *work, gsz_segment_decoder *s, const gsz_part *p) {
+    gsz_structure *kept = &d->kept[p->tensor];
+    s->counts = d->bits != NULL && p->tensor == d->index ? d->counts : NULL;
+    if (!gsz_part_continues(p)) GSZ_TRY(decode_head(d, work, s, p->tensor));
+    const uint64_t low = gsz_bits_left(&s->low), side = gsz_bits_left(&s->side);
     GSZ_TRY(gsz_rows_get(work, s, &kept->t, p->from, p->to, d->out[p->tensor]));
+    if (s->counts != NULL) {
+        d->bits->low += (double)(low - gsz_bits_left(&s->low));
+        d->bits->others += (double)(side - gsz_bits_left(&s->side));
+    }
     if (is_whole(p, kept)) gsz_structure_release(work->heap, kept);
     return GSZ_OK;
 }
@@ -197,7 +217,7 @@ static int decode_part(const decoding *d, gsz_work *work, gsz_segment_decoder *s
 static int is_wanted(const decoding *d, const gsz_segment_parts *segment) {
     const gsz_part *p = &d->reader->cut.parts[segment->first];
     int wanted = 0;
-    for (size_t k = 0; k < segment->last - segment->first; k++) wanted |= d->out[p[k].tensor] != NULL;
+    for (size_t k = 0; k < segment->last - segment->first; k++) wanted |= d->out[p[k].tensor] != NULL || (d->bits != NULL && p[k].tensor == d->index);
     return wanted && gsz_part_continues(p) == d->continuing;
 }
 
@@ -225,22 +245,56 @@ static int decode_segments(decoding *d) {
     return gsz_parallel_for(r->cut.nsegments, d->workers->count, decode_segment, d);
 }
 
+static int decode_all(decoding *d, size_t count) {
+    gsz_heap *heap = d->workers->heap;
+    const size_t slots_size = GSZ_TABLES * GSZ_RANS_SLOTS * sizeof(uint32_t), kept_size = count * sizeof(gsz_structure);
+    GSZ_CHECK(count <= SIZE_MAX / sizeof(gsz_structure), GSZ_E_TOO_LARGE);
+    d->slots = (uint32_t *)gsz_alloc(heap, slots_size);
+    d->kept = (gsz_structure *)gsz_alloc(heap, kept_size);
+    if (d->kept != NULL) memset(d->kept, 0, kept_size);
+    int status = d->slots != NULL && d->kept != NULL ? decode_segments(d) : GSZ_E_MEMORY;
+    for (size_t i = 0; d->kept != NULL && i < count; i++) gsz_structure_release(heap, &d->kept[i]);
+    gsz_release(heap, d->slots, slots_size);
+    gsz_release(heap, d->kept, kept_size);
+    return status;
+}
+
 int gsz_model_part_decode(const gsz_workers *workers, const gsz_model_reader *r, const gsz_entry *entries, size_t count,
                           void *const *out) {
-    gsz_heap *heap = workers->heap;
-    const size_t slots_size = GSZ_TABLES * GSZ_RANS_SLOTS * sizeof(uint32_t), kept_size = count * sizeof(gsz_structure);
+    decoding d = {workers, r, entries, out, NULL, NULL, 0, NULL, 0, NULL};
     int any = 0;
     for (size_t i = 0; i < count; i++) any |= out[i] != NULL && entries[i].tensor.codec == GSZ_CODEC_MODEL;
-    if (!any) return GSZ_OK;
-    GSZ_CHECK(count <= SIZE_MAX / sizeof(gsz_structure), GSZ_E_TOO_LARGE);
-    decoding d = {workers, r, entries, out, NULL, NULL, 0};
-    d.slots = (uint32_t *)gsz_alloc(heap, slots_size);
-    d.kept = (gsz_structure *)gsz_alloc(heap, kept_size);
-    if (d.kept != NULL) memset(d.kept, 0, kept_size);
-    int status = d.slots != NULL && d.kept != NULL ? decode_segments(&d) : GSZ_E_MEMORY;
-    for (size_t i = 0; d.kept != NULL && i < count; i++) gsz_structure_release(heap, &d.kept[i]);
-    gsz_release(heap, d.slots, slots_size);
-    gsz_release(heap, d.kept, kept_size);
+    return any ? decode_all(&d, count) : GSZ_OK;
+}
+
+static void add_costs(const gsz_model_reader *r, uint32_t (*counts)[GSZ_RANS_SYMBOLS], gsz_bits *bits) {
+    for (unsigned set = 0; set < GSZ_SETS; set++)
+        for (unsigned k = 0; k < gsz_set_size(set); k++) {
+            const unsigned c = gsz_set_first(set) + k;
+            double cost = (double)gsz_frequencies_cost(&r->frequencies[c], counts[c]) / 256;
+            if (set == GSZ_SET_FACTORS) bits->factors += cost;
+            else if (k + 1 == gsz_set_size(set)) bits->scales += cost;
+            else bits->symbols += cost;
+        }
+}
+
+int gsz_model_part_bits(const gsz_workers *workers, const gsz_model_reader *r, const gsz_entry *entries, size_t count,
+                        size_t index, gsz_bits *bits) {
+    const gsz_workers one = {workers->heap, workers->work, 1};
+    const size_t outs_size = count * sizeof(void *), counts_size = GSZ_TABLES * GSZ_RANS_SYMBOLS * sizeof(uint32_t);
+    decoding d = {&one, r, entries, NULL, NULL, NULL, 0, bits, index, NULL};
+    void **outs = (void **)gsz_alloc(one.heap, outs_size);
+    d.counts = (uint32_t (*)[GSZ_RANS_SYMBOLS])gsz_alloc(one.heap, counts_size);
+    int status = GSZ_E_MEMORY;
+    if (outs != NULL && d.counts != NULL) {
+        memset((void *)outs, 0, outs_size);
+        memset(d.counts, 0, counts_size);
+        d.out = outs;
+        status = decode_all(&d, count);
+        if (status == GSZ_OK) add_costs(r, d.counts, bits);
+    }
+    gsz_release(one.heap, (void *)outs, outs_size);
+    gsz_release(one.heap, d.counts, counts_size);
     return status;
 }
 

@@ -44,6 +44,10 @@ void gsz_model_reader_release(gsz_heap *heap, gsz_model_reader *r);
 int gsz_model_part_decode(const gsz_workers *workers, const gsz_model_reader *r, const gsz_entry *entries, size_t count,
                           void *const *out);
 
+/* Decodes what holds one tensor, for its bits. */
+int gsz_model_part_bits(const gsz_workers *workers, const gsz_model_reader *r, const gsz_entry *entries, size_t count,
+                        size_t index, gsz_bits *bits);
+
 /* A tensor's bytes in the segments, where several share one by elements. */
 uint64_t gsz_model_part_share(const gsz_model_reader *r, const gsz_entry *entries, size_t index);
 

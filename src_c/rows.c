@@ -232,7 +232,7 @@ static int get_others(gsz_segment_decoder *s, const gsz_modelled *t, row_work *w
 static int get_step(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *t, row_work *w, void *x, unsigned tap, size_t n) {
     const gsz_kernels *kernels = work->kernels;
     const unsigned f = t->weights.unit_bits;
-    kernels->rans_decode(&s->symbols, w->step_context, n, w->symbol);
+    gsz_segment_symbols(kernels, s, w->step_context, n, w->symbol);
     if (w->step_most > 0) {
         gsz_bits_get_fields(&s->low, w->step_raw, n, w->step_most, w->low);
         GSZ_CHECK(s->low.overrun == 0, GSZ_E_SECTION);

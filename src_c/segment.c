@@ -92,6 +92,8 @@ int gsz_segment_open(gsz_segment_decoder *s, gsz_reader in, const uint32_t *slot
     GSZ_CHECK(gsz_get_reader(&in, gsz_left(&in) - low - side, &symbols), GSZ_E_SECTION);
     GSZ_CHECK(gsz_get_reader(&in, low, &part), GSZ_E_SECTION);
     s->slots = slots;
+    s->counts = NULL;
+    s->first = 0;
     gsz_bits_init(&s->low, part.p, part.end);
     gsz_bits_init(&s->side, in.p, in.end);
     return gsz_rans_begin(&s->symbols, symbols, 1u << 2 * log4, slots);

@@ -42,13 +42,26 @@ const uint32_t (*gsz_segment_counts(gsz_segment_encoder *s))[GSZ_RANS_SYMBOLS];
 /* The bytes of a segment: states, words and bits. */
 int gsz_segment_write(gsz_work *work, gsz_segment_encoder *s, const gsz_rans_code *codes, gsz_writer *out);
 
-typedef struct { gsz_rans_decoder symbols; const uint32_t *slots; gsz_bitreader low, side; } gsz_segment_decoder;
+typedef struct {
+    gsz_rans_decoder symbols;
+    const uint32_t *slots;
+    gsz_bitreader low, side;
+    uint32_t (*counts)[GSZ_RANS_SYMBOLS];       /* NULL, or of GSZ_TABLES contexts: what is decoded is counted */
+    unsigned first;                             /* context of the set in use */
+} gsz_segment_decoder;
 int gsz_segment_open(gsz_segment_decoder *s, gsz_reader in, const uint32_t *slots);
 /* Everything must have been used up. */
 int gsz_segment_close(gsz_segment_decoder *s);
 /* Symbols from now on have the tables of this set. */
 GSZ_INLINE void gsz_segment_use(gsz_segment_decoder *s, unsigned set) {
-    s->symbols.slots = s->slots + (size_t)gsz_set_first(set) * GSZ_RANS_SLOTS;
+    s->first = gsz_set_first(set);
+    s->symbols.slots = s->slots + (size_t)s->first * GSZ_RANS_SLOTS;
+}
+
+/* Symbols of a step. */
+GSZ_INLINE void gsz_segment_symbols(const gsz_kernels *kernels, gsz_segment_decoder *s, const uint8_t *context, size_t n, uint8_t *symbol) {
+    kernels->rans_decode(&s->symbols, context, n, symbol);
+    for (size_t i = 0; s->counts != NULL && i < n; i++) s->counts[s->first + context[i]][symbol[i]]++;
 }
 
 #endif
