@@ -86,12 +86,12 @@ static void NAME(model_shrink)(const uint8_t *restrict width, const int32_t *res
                                int32_t *restrict shift) {
     const int32_t half = (int32_t)1 << unit_bits >> 1;
     for (size_t j = 0; j < n; j++) {
-        uint32_t size = (uint32_t)(u[j] ^ (u[j] >> 31)), at = (2 * size + 1) << (15 - unit_bits);      /* of 2^15, half a bin */
-        int32_t g = width[j] < GSZ_NARROW
-            ? gsz_shrink_narrow[GSZ_MIN((((uint32_t)32768 - at) * gsz_shrink_inverse[width[j]]) >> 15, 127u)]
-            : gsz_shrink_wide[width[j] - GSZ_NARROW][at >> 10];
-        g = (g * half + 16384) >> 15;
-        shift[j] = (u[j] < 0 ? -g : g) - u[j];
+        int32_t sign = u[j] >> 31, size = u[j] ^ sign, at = (2 * size + 1) << (15 - unit_bits);      /* of 2^15, half a bin */
+        int32_t w = width[j], edge = (int32_t)(((uint32_t)(32768 - at) * (uint32_t)gsz_shrink_inverse[w]) >> 15);
+        int32_t narrow = edge < GSZ_SHRINK_EDGES - 1 ? edge : GSZ_SHRINK_EDGES - 1;
+        int32_t wide = GSZ_SHRINK_EDGES + (w - (int32_t)GSZ_NARROW) * GSZ_SHRINK_PARTS + (at >> 10);
+        int32_t g = (gsz_shrink[w < (int32_t)GSZ_NARROW ? narrow : wide] * half + 16384) >> 15;
+        shift[j] = ((g ^ sign) - sign) - u[j];
     }
 }
 
