@@ -19,40 +19,44 @@ static uint32_t ratio_of(unsigned index) { return 4 * index + 2; }      /* in 1/
 /* Frequencies: half of the slots a side, each next symbol `ratio` times the one before as long as that is 1 or more; one slot
  * for symbol 0 where there are three or more; the zero has what is left. */
 static void geometric(unsigned level, unsigned index, gsz_frequencies *f) {
-    uint32_t slots = slots_of_level(level), ratio = ratio_of(index), used = 0;
+    uint32_t slots = slots_of_level(level), ratio = ratio_of(index), used = slots >= 3;
+    uint32_t left = (slots - used) / 2, share = left * (256 - ratio);       /* of a side; share: in 1/256 slots */
     memset(f, 0, sizeof *f);
-    if (slots >= 3) f->of[0] = 1, used = 1;
-    uint32_t side = (slots - used) / 2, left = side, share = side * (256 - ratio);      /* share: in 1/256 slots */
+    f->of[0] = (uint16_t)used;
+    used += 2 * left;
     for (unsigned k = 1; k < ZERO && left > 0; k++) {
         uint32_t now = GSZ_MIN(GSZ_MAX((share + 128) >> 8, 1u), left);
         f->of[ZERO + k] = f->of[ZERO - k] = (uint16_t)now;
         left -= now;
         share = share * ratio >> 8;
     }
-    for (unsigned s = 0; s < GSZ_RANS_SYMBOLS; s++) used += s > 0 && s != ZERO ? f->of[s] : 0;
-    f->of[ZERO] = (uint16_t)(GSZ_RANS_SLOTS - used);
+    f->of[ZERO] = (uint16_t)(GSZ_RANS_SLOTS - used + 2 * left);
 }
 
 typedef struct { unsigned level, ratio; uint64_t cost; } choice;
 
-/* The cheapest parameters near the counts' own; cost UINT64_MAX where a symbol that occurs would have no slot. */
+static uint32_t sum_counts(uint32_t a, uint32_t b) { return b > UINT32_MAX - a ? UINT32_MAX : a + b; }
+
+/* The cheapest parameters near the counts' own; cost UINT64_MAX where a symbol that occurs would have no slot.  Both sides
+ * have the same frequencies, and so they are looked at as one. */
 static choice choose_geometric(const uint32_t counts[GSZ_RANS_SYMBOLS]) {
-    uint64_t total = 0, others = 0, magnitude = 0;
+    uint32_t folded[GSZ_RANS_SYMBOLS] = {0};
+    uint64_t others = counts[0], magnitude = counts[0];
     choice best = {0, 0, UINT64_MAX};
-    for (unsigned s = 0; s < GSZ_RANS_SYMBOLS; s++) {
-        total += counts[s];
-        if (s == ZERO) continue;
-        others += counts[s];
-        magnitude += (uint64_t)counts[s] * (s == 0 ? 1 : s > ZERO ? s - ZERO : ZERO - s);
+    folded[0] = counts[0], folded[ZERO] = counts[ZERO];
+    for (unsigned k = 1; k < ZERO; k++) {
+        folded[ZERO + k] = sum_counts(counts[ZERO + k], counts[ZERO - k]);
+        others += folded[ZERO + k];
+        magnitude += (uint64_t)folded[ZERO + k] * k;
     }
-    uint32_t wanted = (uint32_t)(others * GSZ_RANS_SLOTS / total);
+    uint32_t wanted = (uint32_t)(others * GSZ_RANS_SLOTS / (others + counts[ZERO]));
     unsigned level = 0, ratio = (unsigned)(others == 0 ? 0 : (magnitude - others) * RATIOS / magnitude);
     while (level + 1 < LEVELS && slots_of_level(level) < wanted) level++;
     for (unsigned l = level > 1 ? level - 1 : 0; l < GSZ_MIN(level + 2, LEVELS); l++)
         for (unsigned r = ratio > 2 ? ratio - 2 : 0; r < GSZ_MIN(ratio + 4, RATIOS); r++) {
             gsz_frequencies f;
             geometric(l, r, &f);
-            uint64_t cost = gsz_frequencies_cost(&f, counts);
+            uint64_t cost = gsz_frequencies_cost(&f, folded);
             if (cost < best.cost) best.level = l, best.ratio = r, best.cost = cost;
         }
     return best;

@@ -38,15 +38,15 @@ int gsz_model_scales(gsz_work *work, const gsz_modelled *t, const void *x, uint8
 #define MOST 4u
 typedef struct { unsigned n; double square[MOST][MOST], right[MOST], total; } normal;
 
-static void normal_of(const gsz_kernels *kernels, const float *const *f, unsigned n, const float *target, const float *weight,
-                      size_t count, normal *e) {
+static void add_normal(const gsz_kernels *kernels, const float *const *f, unsigned n, const float *target, const float *weight,
+                       size_t count, normal *e) {
     double sums[GSZ_FIT_SUMS(MOST)], *p = sums;
     kernels->fit_sums(f, n, target, weight, count, sums);
     e->n = n;
     for (unsigned i = 0; i < n; i++)
-        for (unsigned j = 0; j <= i; j++) e->square[i][j] = *p++;
-    for (unsigned i = 0; i < n; i++) e->right[i] = *p++;
-    e->total = *p;
+        for (unsigned j = 0; j <= i; j++) e->square[i][j] += *p++;
+    for (unsigned i = 0; i < n; i++) e->right[i] += *p++;
+    e->total += *p;
 }
 
 /* Cholesky with a small ridge; what does not matter gets the weight 0. */
@@ -79,7 +79,9 @@ static int32_t rounded_weight(float w) {
 
 /* ---- sampling: rows and blocks of lanes, spread; features from values rounded to whole bins (open loop) */
 
-enum { TARGET, WIDTH, MEAN = WIDTH + WIDTHS, SIZE = MEAN + GSZ_FEATURES, WEIGHT, LEFT, PREDICTED, ARRAYS };
+#define CHUNK 256u              /* observations weighed together: a multiple of GSZ_FIT_LANES */
+
+enum { TARGET, ROW, COLUMN, MEAN, ARRAYS = MEAN + GSZ_FEATURES };
 
 typedef struct {
     const gsz_modelled *t;
@@ -87,6 +89,7 @@ typedef struct {
     gsz_view view;              /* of the sample */
     gsz_model_row row;
     size_t row_step, block_step;
+    unsigned nmeans, mean[GSZ_FEATURES];    /* the mean features that a tensor of this kind has */
     float *seen[ARRAYS];        /* an array of observations each; targets and means in units */
     size_t count;
 } sampler;
@@ -102,110 +105,166 @@ static void choose_sample(sampler *s) {
     size_t rows = GSZ_MAX(sample / (lanes * v->taps), (size_t)1);
     s->row_step = GSZ_MAX(v->rows / rows, (size_t)1);
     s->block_step = lanes > BLOCK ? (v->lanes - BLOCK) / GSZ_MAX(lanes / BLOCK - 1, (size_t)1) : 0;
+#define FEATURE(name, matrices, first) if (v->matrix == (matrices)) s->mean[s->nmeans++] = GSZ_FEATURE_##name;
+#include "features/list.h"
+#undef FEATURE
 }
 
-static size_t lane_of(const sampler *s, size_t j) { return j / BLOCK * s->block_step + j % BLOCK; }
+/* From which tap on a step has the feature. */
+static unsigned first_tap(const gsz_view *v, unsigned feature) {
+#define FEATURE(name, matrices, first) \
+    if (feature == GSZ_FEATURE_##name) return first == GSZ_SECOND_LINE ? v->side : first;
+#include "features/list.h"
+#undef FEATURE
+    return v->taps;
+}
 
-static void sample_step(const gsz_kernels *kernels, sampler *s, size_t row, unsigned tap, const int32_t *cells, int32_t scale,
-                        int32_t *mean, int32_t *y) {
+/* Values of a step's sampled lanes in units, 0 for those that are not there. */
+static void sample_values(const sampler *s, size_t row, unsigned tap, float *u) {
     const gsz_view *v = &s->t->view;
-    const unsigned f = s->t->weights.unit_bits;
     const double inverse = 1 / s->t->unit;
-    const size_t n = s->view.lanes, real = gsz_view_step(v, gsz_view_row(v, row), tap);
-    gsz_model_weights one;
-    float *seen[ARRAYS];
-    for (unsigned k = 0; k < ARRAYS; k++) seen[k] = s->seen[k] + s->count;
-    for (size_t j = 0; j < n; j++) {
-        size_t lane = lane_of(s, j);
-        double u = lane < real ? gsz_value_at(s->t->dtype, s->x, row * v->row_stride + tap * v->tap_stride + lane * v->lane_stride) * inverse : 0;
-        u = gsz_abs_double(u) < 0x1p22 ? u : 0;             /* not finite, or an outlier beyond all features */
-        seen[TARGET][j] = (float)u;
-        seen[WIDTH][j] = (float)((int32_t)1 << f);
-        seen[WIDTH + 1][j] = (float)scale;
-        seen[WIDTH + 2][j] = (float)cells[j];
-        y[j] = (int32_t)gsz_round_double(u / (double)((int32_t)1 << f)) * ((int32_t)1 << f);
+    const float scale = (float)inverse;
+    const int direct = s->t->dtype == GSZ_FLOAT32 && scale < 0x1p100f;
+    const size_t n = s->view.lanes, real = gsz_view_step(v, gsz_view_row(v, row), tap), stride = v->lane_stride;
+    for (size_t from = 0; from < n; from += BLOCK) {
+        const size_t lane = from / BLOCK * s->block_step, wanted = GSZ_MIN((size_t)BLOCK, n - from);
+        const size_t there = GSZ_MIN(wanted, real - GSZ_MIN(lane, real));
+        const size_t at = row * v->row_stride + tap * v->tap_stride + lane * stride;
+        const float *x = (const float *)s->x;
+        for (size_t j = 0; direct && j < there; j++) u[from + j] = x[at + j * stride] * scale;
+        for (size_t j = 0; !direct && j < there; j++) u[from + j] = (float)(gsz_value_at(s->t->dtype, s->x, at + j * stride) * inverse);
+        for (size_t j = there; j < wanted; j++) u[from + j] = 0;
     }
-    for (unsigned k = 0; k < GSZ_FEATURES; k++) {
-        memset(&one, 0, sizeof one);
-        one.mean[k] = 1 << GSZ_WEIGHT_BITS;                 /* the feature itself */
+}
+
+/* Targets, and the values in whole bins that features see. */
+static void sample_targets(unsigned f, size_t n, float *restrict u, int32_t *restrict y) {
+    const float inverse = 1 / (float)((int32_t)1 << f);
+    for (size_t j = 0; j < n; j++) {
+        u[j] = u[j] < 0x1p22f && u[j] > -0x1p22f ? u[j] : 0;        /* not finite, or an outlier beyond all features */
+        float whole = (u[j] * inverse + 0x1.8p23f) - 0x1.8p23f;
+        y[j] = (int32_t)whole * ((int32_t)1 << f);
+    }
+}
+
+static void sample_step(const gsz_kernels *kernels, sampler *s, size_t row, unsigned tap, int32_t *mean, int32_t *y) {
+    const size_t n = s->view.lanes;
+    gsz_model_weights one;
+    memset(&one, 0, sizeof one);
+    sample_values(s, row, tap, s->seen[TARGET] + s->count);
+    sample_targets(s->t->weights.unit_bits, n, s->seen[TARGET] + s->count, y);
+    for (unsigned k = 0; k < s->nmeans; k++) {
+        float *restrict to = s->seen[MEAN + k] + s->count;
+        if (tap < first_tap(&s->view, s->mean[k])) {
+            memset(to, 0, n * sizeof *to);
+            continue;
+        }
+        one.mean[s->mean[k]] = 1 << GSZ_WEIGHT_BITS;            /* the feature itself */
         kernels->model_means(&s->row, &one, tap, n, NULL, mean);
-        for (size_t j = 0; j < n; j++) seen[MEAN + k][j] = (float)mean[j];
+        for (size_t j = 0; j < n; j++) to[j] = (float)mean[j];
+        one.mean[s->mean[k]] = 0;
     }
     kernels->model_learn(&s->row, tap, y, NULL, n);
-    s->count += n;
 }
 
-/* Cells of a row's column sums, as model_contexts computes them. */
-static void cells_of(const gsz_row_widths *w, const int32_t *sums, size_t n, int32_t scale, int known, int32_t *cells) {
+/* The row's scale, and cells of its column sums as model_contexts computes them. */
+static void sample_widths(sampler *s, const int32_t *sums, const gsz_row_widths *w, int32_t scale) {
+    const size_t n = s->view.lanes;
+    const int known = s->row.rows > 0;
+    const float width = (float)scale;
+    float *restrict row = s->seen[ROW] + s->count, *restrict column = s->seen[COLUMN] + s->count;
     for (size_t j = 0; j < n; j++) {
         uint32_t sum = (uint32_t)GSZ_MIN(sums[j] >> w->down, 32767);
-        cells[j] = known ? (int32_t)(sum * w->ratio >> 8 << w->up) : scale;
+        int32_t cell = (int32_t)(sum * w->ratio >> 8 << w->up);
+        row[j] = width;
+        column[j] = known ? (float)cell : width;
     }
+}
+
+static void sample_row(const gsz_kernels *kernels, sampler *s, size_t i, int32_t *mean, int32_t *y) {
+    const size_t stride = s->row.stride, n = s->view.lanes, group = s->view.matrix ? stride : 0;
+    const int32_t scale = gsz_scale_width(s->t->scales[i]);
+    gsz_row_widths w;
+    gsz_model_widths(&s->row, &s->t->weights, scale, &w);
+    for (unsigned tap = 0; tap < s->view.taps; tap++, s->count += n) {
+        sample_widths(s, s->row.sums + tap * group, &w, scale);
+        sample_step(kernels, s, i, tap, mean, y);
+    }
+    for (unsigned tap = 0; tap < s->view.taps; tap++)
+        s->row.total += kernels->model_sum(s->row.d + tap * stride, n, s->row.sums + tap * group);
+    s->row.rows++;
 }
 
 static int take_sample(gsz_work *work, sampler *s) {
-    const uint8_t *scales = s->t->scales;
-    const size_t stride = gsz_model_stride(&s->view), groups = gsz_model_groups(&s->view), n = s->view.lanes;
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->model, (gsz_model_row_size(&s->view) + 3 * stride) * sizeof(int32_t)));
-    int32_t *memory = (int32_t *)work->model.data, *cells = memory + gsz_model_row_size(&s->view), *mean = cells + stride, *y = mean + stride;
+    const size_t stride = gsz_model_stride(&s->view), state = gsz_model_row_size(&s->view);
+    const size_t rows = (s->t->view.rows + s->row_step - 1) / s->row_step;
+    const size_t capacity = rows * s->view.lanes * s->view.taps;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->model, (state + 2 * stride) * sizeof(int32_t)));
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, (MEAN + s->nmeans) * capacity * sizeof(float)));
+    int32_t *memory = (int32_t *)work->model.data;
     gsz_model_row_init(&s->view, memory, &s->row);
-    size_t rows = (s->t->view.rows + s->row_step - 1) / s->row_step;
-    const size_t capacity = rows * n * s->view.taps + GSZ_FIT_LANES;
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, ARRAYS * capacity * sizeof(float)));
-    for (unsigned k = 0; k < ARRAYS; k++) s->seen[k] = (float *)work->bytes.data + k * capacity;
-    for (size_t i = 0; i < s->t->view.rows; i += s->row_step) {
-        gsz_row_widths w;
-        if (scales[i] == 0) continue;
-        int32_t scale = gsz_scale_width(scales[i]);
-        gsz_model_widths(&s->row, &s->t->weights, scale, &w);
-        for (unsigned tap = 0; tap < s->view.taps; tap++) {
-            size_t group = groups > 1 ? tap * stride : 0;
-            cells_of(&w, s->row.sums + group, n, scale, s->row.rows > 0, cells);
-            sample_step(work->kernels, s, i, tap, cells, scale, mean, y);
-        }
-        for (unsigned tap = 0; tap < s->view.taps; tap++)
-            s->row.total += work->kernels->model_sum(s->row.d + tap * stride, n, s->row.sums + (groups > 1 ? tap * stride : 0));
-        s->row.rows++;
-    }
+    for (unsigned k = 0; k < MEAN + s->nmeans; k++) s->seen[k] = (float *)work->bytes.data + k * capacity;
+    for (size_t i = 0; i < s->t->view.rows; i += s->row_step)
+        if (s->t->scales[i] != 0) sample_row(work->kernels, s, i, memory + state, memory + state + stride);
+    s->count = s->count / GSZ_FIT_LANES * GSZ_FIT_LANES;
     return GSZ_OK;
 }
 
-/* ---- the fit */
+/* ---- the fit: passes over all observations, a chunk at a time */
+
+typedef struct {
+    const float *f[ARRAYS], *widths[WIDTHS];    /* arrays from the chunk on */
+    float bins[CHUNK];                          /* the constant width */
+    float predicted[CHUNK], left[CHUNK], size[CHUNK], weight[CHUNK];
+    size_t n;
+} chunk;
+
+static void set_chunk(const sampler *s, size_t from, chunk *c) {
+    c->n = GSZ_MIN((size_t)CHUNK, s->count - from);
+    for (unsigned k = 0; k < MEAN + s->nmeans; k++) c->f[k] = s->seen[k] + from;
+    c->widths[0] = c->bins, c->widths[1] = c->f[ROW], c->widths[2] = c->f[COLUMN];
+}
+
+static void begin_fit(const sampler *s, chunk *c, normal *e) {
+    memset(c, 0, sizeof *c);
+    memset(e, 0, sizeof *e);
+    for (size_t j = 0; j < CHUNK; j++) c->bins[j] = (float)((int32_t)1 << s->t->weights.unit_bits);
+}
 
 /* Widths of |target - mean|; relative to the widths of `before` (the third feature, where there are none yet). */
-static void fit_widths(const gsz_kernels *kernels, sampler *s, const float *before, const float *v, float floor, float *w) {
-    const float bin = (float)((int32_t)1 << s->t->weights.unit_bits);
-    const float *const *f = (const float *const *)s->seen;
+static void fit_widths(const gsz_kernels *kernels, const sampler *s, const float *before, const float *v, float floor, float *w) {
+    chunk c;
     normal e;
-    kernels->fit_dot(f + MEAN, GSZ_FEATURES, v, s->count, s->seen[PREDICTED]);
-    kernels->fit_left(f[TARGET], f[PREDICTED], bin, s->count, s->seen[LEFT]);
-    if (before != NULL) kernels->fit_dot(f + WIDTH, WIDTHS, before, s->count, s->seen[SIZE]);
-    kernels->fit_weights(before != NULL ? f[SIZE] : f[WIDTH + 2], f[WIDTH], floor, s->count, s->seen[WEIGHT]);
-    normal_of(kernels, f + WIDTH, WIDTHS, f[LEFT], f[WEIGHT], s->count, &e);
+    begin_fit(s, &c, &e);
+    for (size_t from = 0; from < s->count; from += CHUNK) {
+        set_chunk(s, from, &c);
+        kernels->fit_dot(c.f + MEAN, s->nmeans, v, c.n, c.predicted);
+        kernels->fit_left(c.f[TARGET], c.predicted, c.bins[0], c.n, c.left);
+        if (before != NULL) kernels->fit_dot(c.widths, WIDTHS, before, c.n, c.size);
+        kernels->fit_weights(before != NULL ? c.size : c.f[COLUMN], c.bins, floor, c.n, c.weight);
+        add_normal(kernels, c.widths, WIDTHS, c.left, c.weight, c.n, &e);
+    }
     solve(&e, w);
 }
 
-static void fit_means(const gsz_kernels *kernels, sampler *s, const float *w, float floor, float *v) {
-    const float *const *f = (const float *const *)s->seen;
+static void fit_means(const gsz_kernels *kernels, const sampler *s, const float *w, float floor, float *v) {
+    chunk c;
     normal e;
     double better = 0;
-    kernels->fit_dot(f + WIDTH, WIDTHS, w, s->count, s->seen[SIZE]);
-    kernels->fit_weights(f[SIZE], f[WIDTH], floor, s->count, s->seen[WEIGHT]);
-    normal_of(kernels, f + MEAN, GSZ_FEATURES, f[TARGET], f[WEIGHT], s->count, &e);
-    solve(&e, v);
-    for (unsigned k = 0; k < GSZ_FEATURES; k++) better += (double)v[k] * e.right[k];
-    if (!(better > 0.002 * e.total)) memset(v, 0, GSZ_FEATURES * sizeof *v);
-}
-
-/* Observations that are not there, to a multiple of the lanes. */
-static void pad_sample(sampler *s) {
-    while (s->count % GSZ_FIT_LANES != 0) {
-        for (unsigned k = 0; k < ARRAYS; k++) s->seen[k][s->count] = 0;
-        s->count++;
+    begin_fit(s, &c, &e);
+    for (size_t from = 0; from < s->count; from += CHUNK) {
+        set_chunk(s, from, &c);
+        kernels->fit_dot(c.widths, WIDTHS, w, c.n, c.size);
+        kernels->fit_weights(c.size, c.bins, floor, c.n, c.weight);
+        add_normal(kernels, c.f + MEAN, s->nmeans, c.f[TARGET], c.weight, c.n, &e);
     }
+    solve(&e, v);
+    for (unsigned k = 0; k < s->nmeans; k++) better += (double)v[k] * e.right[k];
+    if (!(better > 0.002 * e.total)) memset(v, 0, s->nmeans * sizeof *v);
 }
 
-GSZ_STATIC_ASSERT(fit_features, WIDTHS == 3 && GSZ_FEATURES == 4);      /* what fit_sums knows */
+GSZ_STATIC_ASSERT(fit_features, WIDTHS == 3 && GSZ_FEATURES == 4);      /* 1 and 3 of them: what fit_sums knows */
+GSZ_STATIC_ASSERT(fit_chunk, CHUNK % GSZ_FIT_LANES == 0);
 
 int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x) {
     sampler s;
@@ -221,13 +280,13 @@ int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x) {
     if (s.count < 256) return GSZ_OK;
     for (size_t i = 0; i < s.count; i++) sum += gsz_abs_double((double)s.seen[TARGET][i]);
     const float floor = (float)(0.2 * sum / (double)s.count * (double)(1 << GSZ_WIDTH_BITS) + 1);
-    pad_sample(&s);
     fit_widths(work->kernels, &s, NULL, v, floor, first);
     fit_means(work->kernels, &s, first, floor, v);
     fit_widths(work->kernels, &s, first, v, floor, w);
     t->weights.constant = rounded_weight(w[0]);
     t->weights.row = rounded_weight(w[1]);
     t->weights.column = rounded_weight(w[2]);
-    for (unsigned k = 0; k < GSZ_FEATURES; k++) t->weights.mean[k] = rounded_weight(v[k]);
+    memset(t->weights.mean, 0, sizeof t->weights.mean);
+    for (unsigned k = 0; k < s.nmeans; k++) t->weights.mean[s.mean[k]] = rounded_weight(v[k]);
     return GSZ_OK;
 }

@@ -1,34 +1,65 @@
 /* The loops of fit.c over observations, one text for every feature set; included by kernels_impl.h.
  *
- * Arrays hold a multiple of FIT_LANES.  Each lane is summed alone over a block, in float; blocks in double, in order: so
+ * Arrays hold a multiple of FIT_LANES.  Each lane is summed alone, over a block in float, over blocks in double: so
  * neither the length of a vector nor the compiler changes a bit. */
 #define FIT_BLOCK 256u
 #define FIT_LANES GSZ_FIT_LANES
 #define FIT_SUMS GSZ_FIT_SUMS
 
-#define ALL_LANES(l) for (unsigned l = 0; l < FIT_LANES; l++)
+/* So many lanes are summed at a time: left to themselves, compilers spread the sums over memory. */
+#if !defined(__GNUC__)
+typedef float NAME(fit_vector);
+#elif defined(OWN_TWINS)
+typedef float NAME(fit_vector) __attribute__((vector_size(32)));
+#else
+typedef float NAME(fit_vector) __attribute__((vector_size(16)));
+#endif
+#if defined(__clang__)
+#define FIT_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define FIT_UNROLL _Pragma("GCC unroll 16")
+#else
+#define FIT_UNROLL
+#endif
+#define FIT_WIDTH (sizeof(NAME(fit_vector)) / sizeof(float))
 
-/* Squares of n features (lower triangle), products with the target, and the target's square, all times weight^2. */
+/* Squares of n features (lower triangle), products with the target, and the target's square, all times weight^2; adds
+ * to `sums` of lanes l, l + 1 ... of observations [from, to). */
 GSZ_INLINE void NAME(fit_block)(const float *const *f, const unsigned n, const float *target, const float *weight,
-                                size_t from, size_t to, double *sums) {
-    float acc[FIT_SUMS(4)][FIT_LANES] = {{0}};
-    for (size_t i = from; i < to; i += FIT_LANES) {
-        float s[5][FIT_LANES];
+                                size_t from, size_t to, size_t l, double (*sums)[FIT_LANES]) {
+    NAME(fit_vector) acc[FIT_SUMS(4)], s[5], w;
+    float sum[FIT_WIDTH];
+    memset(acc, 0, sizeof acc);
+    for (size_t i = from + l; i < to; i += FIT_LANES) {
         unsigned at = 0;
-        GSZ_UNROLL_LANES for (unsigned k = 0; k < n; k++) ALL_LANES(l) s[k][l] = f[k][i + l] * weight[i + l];
-        ALL_LANES(l) s[n][l] = target[i + l] * weight[i + l];
-        GSZ_UNROLL_LANES for (unsigned a = 0; a <= n; a++)
-            GSZ_UNROLL_LANES for (unsigned b = 0; b <= a; b++, at++) ALL_LANES(l) acc[at][l] += s[a][l] * s[b][l];
+        memcpy(&w, weight + i, sizeof w);
+        memcpy(&s[n], target + i, sizeof w);
+        s[n] *= w;
+        FIT_UNROLL for (unsigned k = 0; k < n; k++) {
+            memcpy(&s[k], f[k] + i, sizeof w);
+            s[k] *= w;
+        }
+        FIT_UNROLL for (unsigned a = 0; a <= n; a++)
+            FIT_UNROLL for (unsigned b = 0; b <= a; b++, at++) acc[at] += s[a] * s[b];
     }
-    for (unsigned k = 0; k < FIT_SUMS(n); k++) ALL_LANES(l) sums[k] += (double)acc[k][l];
+    FIT_UNROLL for (unsigned k = 0; k < FIT_SUMS(n); k++) {
+        memcpy(sum, &acc[k], sizeof sum);
+        for (unsigned j = 0; j < FIT_WIDTH; j++) sums[k][l + j] += (double)sum[j];
+    }
 }
 
 static void NAME(fit_sums)(const float *const *f, unsigned n, const float *target, const float *weight, size_t count, double *sums) {
-    memset(sums, 0, FIT_SUMS(n) * sizeof *sums);
-    for (size_t from = 0; from < count; from += FIT_BLOCK) {
-        const size_t to = GSZ_MIN(from + FIT_BLOCK, count);
-        if (n == 3) NAME(fit_block)(f, 3, target, weight, from, to, sums);
-        else NAME(fit_block)(f, 4, target, weight, from, to, sums);
+    double lanes[FIT_SUMS(4)][FIT_LANES] = {{0}};
+    for (size_t from = 0; from < count; from += FIT_BLOCK)
+        for (size_t l = 0; l < FIT_LANES; l += FIT_WIDTH) {
+            const size_t to = GSZ_MIN(from + FIT_BLOCK, count);
+            if (n == 1) NAME(fit_block)(f, 1, target, weight, from, to, l, lanes);
+            else if (n == 3) NAME(fit_block)(f, 3, target, weight, from, to, l, lanes);
+            else NAME(fit_block)(f, 4, target, weight, from, to, l, lanes);
+        }
+    for (unsigned k = 0; k < FIT_SUMS(n); k++) {
+        sums[k] = 0;
+        for (unsigned l = 0; l < FIT_LANES; l++) sums[k] += lanes[k][l];
     }
 }
 
@@ -60,7 +91,8 @@ static void NAME(fit_left)(const float *restrict target, const float *restrict m
         left[i] = (0.7f * whole + 0.3f * e) * widths;
     }
 }
-#undef ALL_LANES
 #undef FIT_BLOCK
 #undef FIT_LANES
 #undef FIT_SUMS
+#undef FIT_WIDTH
+#undef FIT_UNROLL

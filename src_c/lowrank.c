@@ -252,29 +252,15 @@ typedef struct {
     uint64_t seed;
 } iteration;
 
-/* to (cols x rows) = from (rows x cols) transposed. */
-static void transpose(const float *from, size_t rows, size_t cols, float *to) {
-    for (size_t i = 0; i < rows; i += 8)
-        for (size_t j = 0; j < cols; j++)
-            for (size_t k = i; k < GSZ_MIN(i + 8, rows); k++) to[j * rows + k] = from[k * cols + j];
-}
-
-static void far_from_near(iteration *it) {
-    if (it->wide) {
-        it->kernels->lowrank_product(it->near, 1, it->p, it->x, it->cols, it->p, it->rows, it->cols, it->turned, it->cols);
-        transpose(it->turned, it->p, it->cols, it->far);
-    } else {
-        it->kernels->lowrank_product(it->x, it->cols, 1, it->near, it->p, it->rows, it->cols, it->p, it->far, it->p);
-    }
+/* Columns [first, p) of far from the p - first columns that are in near. */
+static void far_from_near(iteration *it, size_t first) {
+    const size_t n = it->p - first, row = it->wide ? 1 : it->cols, col = it->wide ? it->cols : 1;
+    it->kernels->lowrank_product(it->x, row, col, it->near, n, it->far_size, it->near_size, n, it->far + first, it->p);
 }
 
 static void near_from_far(iteration *it) {
-    if (it->wide) {
-        it->kernels->lowrank_product(it->x, it->cols, 1, it->far, it->p, it->rows, it->cols, it->p, it->near, it->p);
-    } else {
-        it->kernels->lowrank_product(it->far, 1, it->p, it->x, it->cols, it->p, it->rows, it->cols, it->turned, it->cols);
-        transpose(it->turned, it->p, it->cols, it->near);
-    }
+    const size_t row = it->wide ? it->cols : 1, col = it->wide ? 1 : it->cols;
+    it->kernels->lowrank_product(it->x, row, col, it->far, it->p, it->near_size, it->far_size, it->p, it->near, it->p);
 }
 
 /* near = near * small. */
@@ -296,25 +282,23 @@ static void orthonormalise_near(iteration *it) {
     }
 }
 
-/* Random columns [from, p) of near: splitmix64. */
-static void random_columns(iteration *it, size_t from) {
-    for (size_t i = 0; i < it->near_size; i++)
-        for (size_t j = from; j < it->p; j++) {
-            uint64_t z = (it->seed += 0x9e3779b97f4a7c15u);
-            z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-            z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-            it->near[i * it->p + j] = (float)((int32_t)(z >> 40) - (1 << 23)) * 0x1p-23f;
-        }
+/* n random columns in near: splitmix64. */
+static void random_columns(iteration *it, size_t n) {
+    for (size_t i = 0; i < it->near_size * n; i++) {
+        uint64_t z = (it->seed += 0x9e3779b97f4a7c15u);
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+        it->near[i] = (float)((int32_t)(z >> 40) - (1 << 23)) * 0x1p-23f;
+    }
 }
 
-/* Continues from near with columns added up to p. */
+/* Columns of far added up to p; near is used up. */
 static void widen(iteration *it, size_t p) {
     const size_t old = it->p;
-    memcpy(it->turned, it->near, it->near_size * old * sizeof *it->near);
+    for (size_t i = it->far_size; old < p && i-- > 0;) memmove(it->far + i * p, it->far + i * old, old * sizeof *it->far);
     it->p = p;
-    for (size_t i = 0; i < it->near_size; i++)
-        memcpy(it->near + i * p, it->turned + i * old, GSZ_MIN(old, p) * sizeof *it->near);
-    random_columns(it, old);
+    random_columns(it, p - old);
+    far_from_near(it, old);
 }
 
 /* values and v: eigenvalues, falling, and eigenvectors (rows) of far^T far. */
@@ -342,13 +326,13 @@ static void solve(iteration *it) {
     }
 }
 
+/* Power iterations from far on. */
 static void iterate(iteration *it, unsigned iterations) {
     for (unsigned i = 0; i < iterations; i++) {
-        far_from_near(it);
         near_from_far(it);
         orthonormalise_near(it);
+        far_from_near(it, 0);
     }
-    far_from_near(it);
     solve(it);
 }
 
@@ -440,8 +424,7 @@ static int begin(gsz_work *work, iteration *it, const gsz_lowrank_space *s, size
 /* The rank that the first look finds; 0 when it does not predict the share of all bits that is asked for. */
 static unsigned first_look(iteration *it, const gsz_lowrank_options *o, double all_bits, gsz_lowrank_space *s) {
     double net;
-    it->p = LOOK_COLUMNS;
-    random_columns(it, 0);
+    widen(it, LOOK_COLUMNS);
     iterate(it, 1);
     give_components(it, (unsigned)GSZ_MIN((size_t)o->max_rank, it->p), s);
     double *energy = (double *)it->turned;                      /* at least eight floats a row */
@@ -466,7 +449,7 @@ static int components(gsz_work *work, const gsz_lowrank_options *o, size_t p, gs
         if (seen == 0) return GSZ_OK;
         if (seen <= FEW) p = GSZ_MIN(p, (size_t)(2 * LOOK_COLUMNS));
     }
-    widen(&it, p);
+    if (p > it.p) widen(&it, p);
     iterate(&it, GSZ_MAX(o->iterations, 1u));
     give_components(&it, o->max_rank, s);
     return GSZ_OK;

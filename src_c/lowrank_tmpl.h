@@ -7,7 +7,13 @@
 #define PANEL_COLUMNS 64u
 #define PANEL_MOST_COLUMNS 80u      /* not cut into panels */
 #define GRAM_ROWS 32u
-#define TILE_ROWS 4u                /* with two vectors each: most of 16 registers */
+#define TILE_SUMS 8u                /* vectors of sums in registers, half of the 16 that there are: 8 rows of one or 4 of two */
+#define TILE_ROWS 4u
+#if defined(__clang__)
+#define TILE_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define TILE_UNROLL _Pragma("GCC unroll 8")
+#endif
 
 #ifdef OWN_TWINS
 #define TILE_BYTES 32u              /* of a vector */
@@ -15,57 +21,62 @@
 #define TILE_BYTES 16u
 #endif
 
-/* Four rows of c, `vectors` vectors wide, += a * b over `depth` terms. */
+/* `rows` rows of c, `vectors` vectors wide, += a * b over `depth` terms. */
 #if defined(__GNUC__)
 #define DEFINE_TILE(NAME_, T) \
 typedef T PASTE(NAME_, vector, SUFFIX) __attribute__((vector_size(TILE_BYTES))); \
-GSZ_INLINE void NAME(NAME_)(const T *const a[TILE_ROWS], size_t a_col, const T *b, size_t b_row, size_t depth, \
-                            T *const c[TILE_ROWS], const unsigned vectors) { \
+GSZ_INLINE void NAME(NAME_)(const T *const *a, size_t a_col, const T *b, size_t b_row, size_t depth, \
+                            T *const *c, const unsigned rows, const unsigned vectors) { \
     const size_t lanes = TILE_BYTES / sizeof(T); \
-    PASTE(NAME_, vector, SUFFIX) sum[TILE_ROWS][2], right[2]; \
-    GSZ_UNROLL_LANES for (unsigned r = 0; r < TILE_ROWS; r++) \
-        GSZ_UNROLL_LANES for (unsigned v = 0; v < vectors; v++) memcpy(&sum[r][v], c[r] + v * lanes, TILE_BYTES); \
+    PASTE(NAME_, vector, SUFFIX) sum[TILE_SUMS][2], right[2]; \
+    TILE_UNROLL for (unsigned r = 0; r < rows; r++) \
+        TILE_UNROLL for (unsigned v = 0; v < vectors; v++) memcpy(&sum[r][v], c[r] + v * lanes, TILE_BYTES); \
     for (size_t k = 0; k < depth; k++) { \
-        GSZ_UNROLL_LANES for (unsigned v = 0; v < vectors; v++) memcpy(&right[v], b + k * b_row + v * lanes, TILE_BYTES); \
-        GSZ_UNROLL_LANES for (unsigned r = 0; r < TILE_ROWS; r++) \
-            GSZ_UNROLL_LANES for (unsigned v = 0; v < vectors; v++) sum[r][v] += a[r][k * a_col] * right[v]; \
+        TILE_UNROLL for (unsigned v = 0; v < vectors; v++) memcpy(&right[v], b + k * b_row + v * lanes, TILE_BYTES); \
+        TILE_UNROLL for (unsigned r = 0; r < rows; r++) \
+            TILE_UNROLL for (unsigned v = 0; v < vectors; v++) sum[r][v] += a[r][k * a_col] * right[v]; \
     } \
-    GSZ_UNROLL_LANES for (unsigned r = 0; r < TILE_ROWS; r++) \
-        GSZ_UNROLL_LANES for (unsigned v = 0; v < vectors; v++) memcpy(c[r] + v * lanes, &sum[r][v], TILE_BYTES); \
+    TILE_UNROLL for (unsigned r = 0; r < rows; r++) \
+        TILE_UNROLL for (unsigned v = 0; v < vectors; v++) memcpy(c[r] + v * lanes, &sum[r][v], TILE_BYTES); \
 }
 #else
 #define DEFINE_TILE(NAME_, T) \
-GSZ_INLINE void NAME(NAME_)(const T *const a[TILE_ROWS], size_t a_col, const T *b, size_t b_row, size_t depth, \
-                            T *const c[TILE_ROWS], const unsigned vectors) { \
+GSZ_INLINE void NAME(NAME_)(const T *const *a, size_t a_col, const T *b, size_t b_row, size_t depth, \
+                            T *const *c, const unsigned rows, const unsigned vectors) { \
     for (size_t k = 0; k < depth; k++) \
-        for (unsigned r = 0; r < TILE_ROWS; r++) \
+        for (unsigned r = 0; r < rows; r++) \
             for (unsigned j = 0; j < vectors * (TILE_BYTES / sizeof(T)); j++) c[r][j] += a[r][k * a_col] * b[k * b_row + j]; \
 }
 #endif
 DEFINE_TILE(tile_float, float)
 DEFINE_TILE(tile_double, double)
 
-/* c (rows x n) += a (rows x depth) * b (depth x n).  Rows that a tile has too many repeat the last one, for nobody. */
+/* Columns [j, j + width) of c += a * b.  Rows that a tile has too many repeat the last one, for nobody. */
+GSZ_INLINE void NAME(lowrank_strip)(const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row,
+                                    size_t rows, size_t depth, float *c, size_t c_row, const unsigned vectors) {
+    const unsigned tile = TILE_SUMS / vectors;
+    float nowhere[2 * TILE_BYTES / sizeof(float)] = {0};
+    for (size_t i = 0; i < rows; i += tile) {
+        const float *from[TILE_SUMS];
+        float *to[TILE_SUMS];
+        for (size_t r = 0; r < tile; r++) {
+            from[r] = a + GSZ_MIN(i + r, rows - 1) * a_row;
+            to[r] = i + r < rows ? c + (i + r) * c_row : nowhere;
+        }
+        NAME(tile_float)(from, a_col, b, b_row, depth, to, tile, vectors);
+    }
+}
+
+/* c (rows x n) += a (rows x depth) * b (depth x n). */
 GSZ_INLINE void NAME(lowrank_block)(const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row,
                                     size_t rows, size_t depth, size_t n, float *c, size_t c_row) {
-    const size_t widest = 2 * TILE_BYTES / sizeof(float);
-    float nowhere[16] = {0};
-    for (size_t i = 0; i < rows; i += TILE_ROWS) {
-        const float *from[TILE_ROWS];
-        float *to[TILE_ROWS];
-        size_t j = 0;
-        for (size_t r = 0; r < TILE_ROWS; r++) from[r] = a + GSZ_MIN(i + r, rows - 1) * a_row;
-        for (size_t width; j + widest / 2 <= n; j += width) {
-            width = j + widest <= n ? widest : widest / 2;
-            for (size_t r = 0; r < TILE_ROWS; r++) to[r] = i + r < rows ? c + (i + r) * c_row + j : nowhere;
-            if (width == widest) NAME(tile_float)(from, a_col, b + j, b_row, depth, to, 2);
-            else NAME(tile_float)(from, a_col, b + j, b_row, depth, to, 1);
-        }
-        if (j == n) continue;
-        for (size_t r = i; r < GSZ_MIN(i + TILE_ROWS, rows); r++)
-            for (size_t k = 0; k < depth; k++)
-                for (size_t l = j; l < n; l++) c[r * c_row + l] += a[r * a_row + k * a_col] * b[k * b_row + l];
-    }
+    const size_t lanes = TILE_BYTES / sizeof(float);
+    size_t j = 0;
+    for (; j + 2 * lanes <= n; j += 2 * lanes) NAME(lowrank_strip)(a, a_row, a_col, b + j, b_row, rows, depth, c + j, c_row, 2);
+    for (; j + lanes <= n; j += lanes) NAME(lowrank_strip)(a, a_row, a_col, b + j, b_row, rows, depth, c + j, c_row, 1);
+    for (size_t r = 0; j < n && r < rows; r++)
+        for (size_t k = 0; k < depth; k++)
+            for (size_t l = j; l < n; l++) c[r * c_row + l] += a[r * a_row + k * a_col] * b[k * b_row + l];
 }
 
 /* c (rows x n) = a (rows x depth, any strides) * b (depth x n).  Panels of b are copied where they are scattered:
@@ -102,7 +113,7 @@ static void NAME(lowrank_gram)(const float *y, size_t rows, size_t p, double *g)
             for (size_t j = k & ~(size_t)7; j < p; j += 2 * TILE_BYTES / sizeof(double)) {
                 const double *const from[TILE_ROWS] = {d + k, d + k + 1, d + k + 2, d + k + 3};
                 double *const to[TILE_ROWS] = {g + k * p + j, g + (k + 1) * p + j, g + (k + 2) * p + j, g + (k + 3) * p + j};
-                NAME(tile_double)(from, p, d + j, p, here, to, 2);
+                NAME(tile_double)(from, p, d + j, p, here, to, TILE_ROWS, 2);
             }
     }
 }
@@ -155,5 +166,7 @@ static void NAME(lowrank_row)(const int16_t *a, unsigned pairs, const int16_t *b
 #undef PANEL_MOST_COLUMNS
 #undef GRAM_ROWS
 #undef TILE_ROWS
+#undef TILE_SUMS
+#undef TILE_UNROLL
 #undef TILE_BYTES
 #undef DEFINE_TILE

@@ -2,6 +2,8 @@
 
 /* ---- encoding */
 
+#define COPIES 4            /* of the counts: equal neighbours, the usual case, would wait for each other */
+
 int gsz_sink_reserve(gsz_bit_sink *s, size_t bytes) {
     s->bytes.size = s->bits.p == NULL ? 0 : (size_t)(s->bits.p - s->bytes.data);
     GSZ_TRY(gsz_writer_reserve(&s->bytes, bytes + 16));
@@ -15,16 +17,16 @@ int gsz_segment_start(gsz_work *work, gsz_segment_encoder *s) {
     gsz_writer_init(&s->steps, work->heap);
     gsz_writer_init(&s->low.bytes, work->heap);
     gsz_writer_init(&s->side.bytes, work->heap);
-    s->counts = (uint32_t (*)[GSZ_RANS_SYMBOLS])gsz_alloc(work->heap, 2 * GSZ_TABLES * sizeof *s->counts);
+    s->counts = (uint32_t (*)[GSZ_RANS_SYMBOLS])gsz_alloc(work->heap, COPIES * GSZ_TABLES * sizeof *s->counts);
     GSZ_CHECK(s->counts != NULL, GSZ_E_MEMORY);
-    memset(s->counts, 0, 2 * GSZ_TABLES * sizeof *s->counts);
+    memset(s->counts, 0, COPIES * GSZ_TABLES * sizeof *s->counts);
     GSZ_TRY(gsz_sink_reserve(&s->low, 0));
     return gsz_sink_reserve(&s->side, 0);
 }
 
 void gsz_segment_release(gsz_segment_encoder *s) {
     if (s->tokens.heap == NULL) return;
-    gsz_release(s->tokens.heap, s->counts, 2 * GSZ_TABLES * sizeof *s->counts);
+    gsz_release(s->tokens.heap, s->counts, COPIES * GSZ_TABLES * sizeof *s->counts);
     gsz_writer_release(&s->tokens);
     gsz_writer_release(&s->steps);
     gsz_writer_release(&s->low.bytes);
@@ -45,17 +47,19 @@ uint16_t *gsz_segment_step(gsz_segment_encoder *s, size_t n) {
     return tokens;
 }
 
-/* Two arrays: equal neighbours, the usual case, would wait for each other. */
 void gsz_segment_count(gsz_segment_encoder *s, const uint16_t *tokens, size_t n) {
-    uint32_t *even = s->counts[0], *odd = s->counts[GSZ_TABLES];
+    uint32_t *c = s->counts[0], *d = s->counts[GSZ_TABLES], *e = s->counts[2 * GSZ_TABLES], *f = s->counts[3 * GSZ_TABLES];
     size_t i = 0;
-    for (; i + 2 <= n; i += 2) even[tokens[i]]++, odd[tokens[i + 1]]++;
-    if (i < n) even[tokens[i]]++;
+    for (; i + COPIES <= n; i += COPIES) c[tokens[i]]++, d[tokens[i + 1]]++, e[tokens[i + 2]]++, f[tokens[i + 3]]++;
+    for (; i < n; i++) c[tokens[i]]++;
 }
 
 const uint32_t (*gsz_segment_counts(gsz_segment_encoder *s))[GSZ_RANS_SYMBOLS] {
-    uint32_t *even = s->counts[0], *odd = s->counts[GSZ_TABLES];
-    for (size_t i = 0; i < GSZ_TABLES * GSZ_RANS_SYMBOLS; i++) even[i] += odd[i], odd[i] = 0;
+    uint32_t *all = s->counts[0];
+    for (unsigned k = 1; k < COPIES; k++) {
+        uint32_t *copy = s->counts[k * GSZ_TABLES];
+        for (size_t i = 0; i < GSZ_TABLES * GSZ_RANS_SYMBOLS; i++) all[i] += copy[i], copy[i] = 0;
+    }
     return (const uint32_t (*)[GSZ_RANS_SYMBOLS])s->counts;
 }
 

@@ -72,9 +72,12 @@ GSZ_INLINE void gather(const gsz_view *v, const uint8_t *restrict row, size_t n,
         if (n % 2) MOVE(planes, n / 2, row, n - 1);
         return;
     }
+    const size_t stride = v->lane_stride * size;
     for (unsigned tap = 0; tap < v->taps; tap++) {
-        const size_t lanes = gsz_view_step(v, n, tap), at = gsz_view_plane(v, n, tap);
-        for (size_t j = 0; j < lanes; j++) MOVE(planes, at + j, row, tap * v->tap_stride + j * v->lane_stride);
+        const size_t lanes = gsz_view_step(v, n, tap);
+        uint8_t *restrict to = planes + gsz_view_plane(v, n, tap) * size;
+        const uint8_t *restrict from = row + tap * v->tap_stride * size;
+        for (size_t j = 0; j < lanes; j++, from += stride) MOVE(to, j, from, 0);
     }
 }
 
@@ -85,9 +88,12 @@ GSZ_INLINE void scatter(const gsz_view *v, const uint8_t *restrict planes, size_
         if (n % 2) MOVE(row, n - 1, planes, n / 2);
         return;
     }
+    const size_t stride = v->lane_stride * size;
     for (unsigned tap = 0; tap < v->taps; tap++) {
-        const size_t lanes = gsz_view_step(v, n, tap), at = gsz_view_plane(v, n, tap);
-        for (size_t j = 0; j < lanes; j++) MOVE(row, tap * v->tap_stride + j * v->lane_stride, planes, at + j);
+        const size_t lanes = gsz_view_step(v, n, tap);
+        const uint8_t *restrict from = planes + gsz_view_plane(v, n, tap) * size;
+        uint8_t *restrict to = row + tap * v->tap_stride * size;
+        for (size_t j = 0; j < lanes; j++, to += stride) MOVE(to, 0, from, j);
     }
 }
 
