@@ -81,6 +81,8 @@ static int32_t rounded_weight(float w) {
 
 #define CHUNK 256u              /* observations weighed together: a multiple of GSZ_FIT_LANES */
 
+#define WHOLE 0.7f              /* how much of a residual is in whole bins when it is coded; with random offsets none is */
+
 enum { TARGET, ROW, COLUMN, MEAN, ARRAYS = MEAN + GSZ_FEATURES };
 
 typedef struct {
@@ -147,12 +149,33 @@ static void sample_targets(unsigned f, size_t n, float *restrict u, int32_t *res
     }
 }
 
+/* With random offsets features see what will be decoded: the values and the noise that the offsets add. */
+static void add_noise(const gsz_kernels *kernels, const sampler *s, size_t row, unsigned tap, const float *u, int32_t *mean, int32_t *y) {
+    const size_t n = s->view.lanes;
+    const unsigned f = s->t->weights.unit_bits;
+    const float bin = (float)((int32_t)1 << f), inverse = 1 / bin;
+    int32_t offset[CHUNK];
+    gsz_dither d;
+    gsz_dither_row(s->t->seed, s->t->slot, s->t->index, row, &d);
+    memset(mean, 0, n * sizeof *mean);
+    for (size_t from = 0; from < n; from += CHUNK) {
+        const size_t here = GSZ_MIN((size_t)CHUNK, n - from);
+        kernels->model_dither(&d, (size_t)tap << 16 | from, here, f, mean + from, offset, y + from);
+        for (size_t j = 0; j < here; j++) {
+            float r = ((u[from + j] - (float)offset[j]) * inverse + 0x1.8p23f) - 0x1.8p23f;
+            int32_t out = s->t->grid == GSZ_GRID_DITHERED ? offset[j] : 0;      /* shrunk: next to nothing where bins are wide */
+            y[from + j] = out + (int32_t)r * ((int32_t)1 << f);
+        }
+    }
+}
+
 static void sample_step(const gsz_kernels *kernels, sampler *s, size_t row, unsigned tap, int32_t *mean, int32_t *y) {
     const size_t n = s->view.lanes;
     gsz_model_weights one;
     memset(&one, 0, sizeof one);
     sample_values(s, row, tap, s->seen[TARGET] + s->count);
     sample_targets(s->t->weights.unit_bits, n, s->seen[TARGET] + s->count, y);
+    if (gsz_is_random(s->t->grid)) add_noise(kernels, s, row, tap, s->seen[TARGET] + s->count, mean, y);
     for (unsigned k = 0; k < s->nmeans; k++) {
         float *restrict to = s->seen[MEAN + k] + s->count;
         if (tap < first_tap(&s->view, s->mean[k])) {
@@ -239,7 +262,7 @@ static void fit_widths(const gsz_kernels *kernels, const sampler *s, const float
     for (size_t from = 0; from < s->count; from += CHUNK) {
         set_chunk(s, from, &c);
         kernels->fit_dot(c.f + MEAN, s->nmeans, v, c.n, c.predicted);
-        kernels->fit_left(c.f[TARGET], c.predicted, c.bins[0], c.n, c.left);
+        kernels->fit_left(c.f[TARGET], c.predicted, c.bins[0], gsz_is_random(s->t->grid) ? 0 : WHOLE, c.n, c.left);
         if (before != NULL) kernels->fit_dot(c.widths, WIDTHS, before, c.n, c.size);
         kernels->fit_weights(before != NULL ? c.size : c.f[COLUMN], c.bins, floor, c.n, c.weight);
         add_normal(kernels, c.widths, WIDTHS, c.left, c.weight, c.n, &e);

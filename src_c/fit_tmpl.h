@@ -82,13 +82,14 @@ static void NAME(fit_weights)(const float *restrict size, const float *restrict 
 }
 
 /* What will be coded of a residual: mostly whole bins.  In widths (1/16 unit). */
-static void NAME(fit_left)(const float *restrict target, const float *restrict mean, float bin, size_t count, float *restrict left) {
+static void NAME(fit_left)(const float *restrict target, const float *restrict mean, float bin, float part,
+                           size_t count, float *restrict left) {
     const float inverse = 1 / bin, widths = (float)(1 << GSZ_WIDTH_BITS);
     for (size_t i = 0; i < count; i++) {
         float e = target[i] - mean[i];
         e = e < 0 ? -e : e;
         float whole = ((e * inverse + 0x1.8p23f) - 0x1.8p23f) * bin;
-        left[i] = (0.7f * whole + 0.3f * e) * widths;
+        left[i] = (part * whole + (1 - part) * e) * widths;
     }
 }
 #undef FIT_BLOCK

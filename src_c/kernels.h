@@ -111,7 +111,7 @@ typedef struct gsz_kernels {
     void (*fit_sums)(const float *const *f, unsigned n, const float *target, const float *weight, size_t count, double *sums);
     void (*fit_dot)(const float *const *f, unsigned n, const float *w, size_t count, float *out);
     void (*fit_weights)(const float *size, const float *counts, float floor, size_t count, float *weight);
-    void (*fit_left)(const float *target, const float *mean, float bin, size_t count, float *left);
+    void (*fit_left)(const float *target, const float *mean, float bin, float part, size_t count, float *left);
 
     /* Low rank (lowrank_tmpl.h).  Product: c (rows x n) = a (rows x depth, any strides) * b (depth x n).  Gram:
      * g (p x p, upper triangle) = y^T y, p a multiple of 8 up to 80.  Row: the base of one row from pairs of
