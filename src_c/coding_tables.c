@@ -1,6 +1,6 @@
 #include "coding_tables.h"
 
-enum { KIND_NONE = 0, KIND_GEOMETRIC = 1, KIND_LISTED = 2 };
+enum { KIND_NONE = 0, KIND_GEOMETRIC = 1, KIND_LISTED = 2, KIND_BINARY = 3 };
 #define ZERO (GSZ_RANS_SYMBOLS / 2)             /* the symbol that all others are arranged around; 0 stands for "elsewhere" */
 
 /* ---- two-sided geometric: how often not zero, and the ratio of neighbours */
@@ -59,6 +59,32 @@ static choice choose_geometric(const uint32_t counts[GSZ_RANS_SYMBOLS]) {
             uint64_t cost = gsz_frequencies_cost(&f, folded);
             if (cost < best.cost) best.level = l, best.ratio = r, best.cost = cost;
         }
+    return best;
+}
+
+/* ---- binary: only the zero and the symbol above it, as with random offsets far from an edge */
+#define LEVEL_BITS 7u
+
+static void binary(unsigned level, gsz_frequencies *f) {
+    memset(f, 0, sizeof *f);
+    f->of[ZERO + 1] = (uint16_t)slots_of_level(level);
+    f->of[ZERO] = (uint16_t)(GSZ_RANS_SLOTS - f->of[ZERO + 1]);
+}
+
+static choice choose_binary(const uint32_t counts[GSZ_RANS_SYMBOLS]) {
+    choice best = {0, 0, UINT64_MAX};
+    uint64_t total = 0;
+    for (unsigned s = 0; s < GSZ_RANS_SYMBOLS; s++) total += counts[s];
+    if (total != (uint64_t)counts[ZERO] + counts[ZERO + 1]) return best;
+    uint32_t wanted = (uint32_t)((uint64_t)counts[ZERO + 1] * GSZ_RANS_SLOTS / total);
+    unsigned level = 0;
+    while (level + 1 < LEVELS && slots_of_level(level) < wanted) level++;
+    for (unsigned l = level > 1 ? level - 1 : 0; l <= level; l++) {
+        gsz_frequencies f;
+        binary(l, &f);
+        uint64_t cost = gsz_frequencies_cost(&f, counts);
+        if (cost < best.cost) best.level = l, best.cost = cost;
+    }
     return best;
 }
 
@@ -126,10 +152,14 @@ void gsz_coding_tables_write(const uint32_t (*counts)[GSZ_RANS_SYMBOLS], unsigne
             gsz_bits_put(out, KIND_NONE, 2);
             continue;
         }
-        choice g = choose_geometric(counts[c]);
+        choice g = choose_geometric(counts[c]), b = choose_binary(counts[c]);
         gsz_frequencies_fit(counts[c], &f[c]);
         uint64_t listed = gsz_frequencies_cost(&f[c], counts[c]) + 256 * listed_bits(&f[c]);
-        if (g.cost < UINT64_MAX && g.cost + 256 * PARAMETER_BITS <= listed) {
+        if (b.cost < UINT64_MAX && b.cost + 256 * LEVEL_BITS <= GSZ_MIN(listed, g.cost)) {
+            binary(b.level, &f[c]);
+            gsz_bits_put(out, KIND_BINARY, 2);
+            gsz_bits_put(out, b.level, LEVEL_BITS);
+        } else if (g.cost < UINT64_MAX && g.cost + 256 * PARAMETER_BITS <= listed) {
             geometric(g.level, g.ratio, &f[c]);
             gsz_bits_put(out, KIND_GEOMETRIC, 2);
             gsz_bits_put(out, g.level, 7);
@@ -151,8 +181,11 @@ int gsz_coding_tables_read(gsz_bitreader *in, unsigned n, gsz_frequencies *f) {
             unsigned level = gsz_bits_get(in, 7), ratio = gsz_bits_get(in, 6);
             GSZ_CHECK(level < LEVELS, GSZ_E_TABLE);
             geometric(level, ratio, &f[c]);
+        } else if (kind == KIND_BINARY) {
+            unsigned level = gsz_bits_get(in, LEVEL_BITS);
+            GSZ_CHECK(level < LEVELS, GSZ_E_TABLE);
+            binary(level, &f[c]);
         } else {
-            GSZ_CHECK(kind == KIND_LISTED, GSZ_E_RESERVED);
             GSZ_TRY(get_listed(in, &f[c]));
         }
         GSZ_CHECK(in->overrun == 0, GSZ_E_TABLE);
