@@ -143,6 +143,7 @@ static int64_t search(const measurement *m, int64_t from, int64_t least, int64_t
 static double measured_bound(measurement *m, const gsz_range *r) {
     double largest = GSZ_MAX(gsz_abs_double(r->min), gsz_abs_double(r->max));
     if (!(m->target > 0) || !(largest > 0)) return 0;
+    if (m->k == NULL) return gsz_square_root(m->target / (double)r->finite) / m->scale * (1 - 0x1p-30);    /* all errors at their largest */
     /* error uniform in [-eb, eb] has a mean square of eb^2 / 3 */
     double guess = gsz_square_root(3 * m->target / (double)r->finite) / m->scale;
     int64_t least = (int64_t)-1000 * 4096, most = candidate_not_above(GSZ_MAX(largest, 0x1p-1000));

@@ -9,7 +9,8 @@
 double gsz_step(int dtype, double eb);
 
 /* Absolute bound of a tensor.  0 = code bit-exactly (bound 0, zero range, no finite value, ...).
- * k is scratch for GSZ_CHUNK integers, used by the modes that are measured on the data. */
+ * k is scratch for GSZ_CHUNK integers, used by the modes that are measured on the data, with the uniform quantiser; NULL for
+ * bounds that keep their promise for any errors within them. */
 int gsz_resolve_bound(const gsz_kernels *kernels, int dtype, const void *x, size_t n,
                       int mode, double bound, int32_t *k, double *eb);
 

@@ -104,7 +104,7 @@ static void factor_of(factor *f, const gsz_view *rows, unsigned rank, size_t liv
     if (left) {
         memset(v, 0, sizeof *v);
         v->row_length = v->row_stride = v->lanes = v->tap_stride = live;
-        v->taps = 1;
+        v->taps = v->side = 1;
         v->lane_stride = 1;
     }
     v->rows = rank;

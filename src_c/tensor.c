@@ -162,7 +162,7 @@ static int few_levels(const gsz_tensor *t, const void *x) {
 static double short_bound(const gsz_tensor *t) {
     uint64_t mask = t->elements < SHORT_BOUND ? ~(uint64_t)0 << 40 : ~(uint64_t)0 << 32;
     double eb = gsz_double_of_bits(gsz_bits_of_double(t->eb) & mask);
-    return t->mode == GSZ_ABS || !(eb > 0) ? t->eb : eb;
+    return t->mode == GSZ_ABS || eb < 0x1p-1000 ? t->eb : eb;
 }
 
 static int for_model(const gsz_tensor *t, const gsz_input *in) {
@@ -178,14 +178,13 @@ int gsz_tensor_plan(gsz_work *work, gsz_tensor *t, const gsz_input *in) {
     else if (all_equal(in->data, n, t->itemsize)) t->codec = GSZ_CODEC_CONSTANT;
     else t->codec = GSZ_CODEC_EXACT;
     if (t->codec != GSZ_CODEC_EXACT || !is_float(t->dtype) || !(in->bound > 0)) return GSZ_OK;
-    if (t->mode == GSZ_L2 || t->mode == GSZ_PSNR)
-        GSZ_TRY(gsz_scratch_reserve(work->heap, &work->k, GSZ_MIN(n, GSZ_CHUNK) * sizeof(int32_t)));
-    GSZ_TRY(gsz_resolve_bound(work->kernels, t->dtype, in->data, n, t->mode, in->bound, (int32_t *)work->k.data, &t->eb));
+    /* what is measured on the data is measured on whole bins */
+    const int measured = (t->mode == GSZ_L2 || t->mode == GSZ_PSNR) && (in->grid == GSZ_GRID_AUTO || in->grid == GSZ_GRID_ALIGNED);
+    if (measured) GSZ_TRY(gsz_scratch_reserve(work->heap, &work->k, GSZ_MIN(n, GSZ_CHUNK) * sizeof(int32_t)));
+    GSZ_TRY(gsz_resolve_bound(work->kernels, t->dtype, in->data, n, t->mode, in->bound, measured ? (int32_t *)work->k.data : NULL, &t->eb));
     if (!(t->eb > 0)) return GSZ_OK;
     gsz_tensor_plan_uniform(t, in);
     if (!for_model(t, in)) return GSZ_OK;
-    /* what is measured on the data is measured on whole bins */
-    const int measured = t->mode == GSZ_L2 || t->mode == GSZ_PSNR;
     t->codec = GSZ_CODEC_MODEL;
     t->grid = in->grid != GSZ_GRID_AUTO ? in->grid : measured ? GSZ_GRID_ALIGNED : GSZ_GRID_CENTRED;
     t->predictor = in->predictor == GSZ_PREDICT_AUTO && in->level != GSZ_LEVEL_FAST ? GSZ_PREDICT_LOW_RANK : in->predictor;
