@@ -688,14 +688,15 @@ def read_frequencies(table: Bytes) -> list[Frequencies]:
 
 def read_context(bits: Bits) -> Frequencies:
     kind = bits.take(2)
-    known(kind < 3, "kind of coding table")
     f = [0] * 128
     if kind == 0:
         f[0] = SLOTS
     elif kind == 1:
-        level, ratio = bits.take(7), bits.take(6)
-        corrupt_unless(level <= 65, "level of a coding table")
-        geometric(f, level, 4 * ratio + 2)
+        slots = slots_of_level(bits.take(7))
+        geometric(f, slots, 4 * bits.take(6) + 2)
+    elif kind == 3:
+        f[65] = slots_of_level(bits.take(7))
+        f[64] = SLOTS - f[65]
     else:
         first, last, before = bits.take(7), bits.take(7), 0
         corrupt_unless(first <= 64 <= last, "first or last symbol of a coding table")
@@ -707,8 +708,12 @@ def read_context(bits: Bits) -> Frequencies:
     return f
 
 
-def geometric(f: Frequencies, level: int, q: int) -> None:
-    slots = max(1, ((64, 72, 81, 91, 102, 114)[level % 6] << level // 6) // 64)
+def slots_of_level(level: int) -> int:
+    corrupt_unless(level <= 65, "level of a coding table")
+    return max(1, ((64, 72, 81, 91, 102, 114)[level % 6] << level // 6) // 64)
+
+
+def geometric(f: Frequencies, slots: int, q: int) -> None:
     f[0] = 1 if slots >= 3 else 0
     left = (slots - f[0]) // 2
     share = left * (256 - q)

@@ -13,6 +13,7 @@ import numpy as np
 
 # exponent bits, mantissa bits
 FORMATS = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23), "float64": (11, 52)}
+LOSSY = ("uniform", "model")                    # codecs
 LARGEST = Fraction(np.finfo(np.float64).max)    # an eb never passes it
 
 
@@ -106,7 +107,7 @@ def check_decoded(a: np.ndarray, b: np.ndarray, codec: str, eb: float) -> None:
     """Guarantees 1 to 3: finite values within eb, everything else bit for bit."""
     assert b.dtype == a.dtype and b.shape == a.shape
     assert 0 <= eb < math.inf
-    if codec != "uniform":
+    if codec not in LOSSY:
         assert eb == 0 and same_bits(a, b)
         return
     keep = ~finite(a)
@@ -115,19 +116,21 @@ def check_decoded(a: np.ndarray, b: np.ndarray, codec: str, eb: float) -> None:
     assert wrong.size == 0, [(a.reshape(-1)[i], b.reshape(-1)[i], eb) for i in wrong[:3]]
 
 
-def check_resolved(a: np.ndarray, b: np.ndarray, eb: float, bound: float, mode: str) -> None:
-    """What the bound of a lossy tensor means: eb is never more than asked for, nor needlessly less."""
-    exact = Fraction(eb)
+def check_resolved(a: np.ndarray, b: np.ndarray, eb: float, bound: float, mode: str, given_away: float = 0) -> None:
+    """What the bound of a lossy tensor means: eb is never more than asked for, nor needlessly less.
+
+    `given_away`: the share of the bounds of rel and rms that may be given away, for a shorter number."""
+    exact, kept = Fraction(eb), 1 - Fraction(given_away)
     if mode == "abs":
         assert eb == bound
     elif mode == "rel":
         limit = min(Fraction(bound) * min(value_range(a), LARGEST), LARGEST)    # a range that overflows counts as the largest float
-        assert limit * (1 - Fraction(1, 2**50)) - Fraction(1, 2**1073) <= exact <= limit
+        assert limit * kept * (1 - Fraction(1, 2**50)) - Fraction(1, 2**1073) <= exact <= limit
     elif mode == "rms":     # the root mean square is itself a float64: 1e-12, and a unit where that is subnormal
         rms, tiny = root_mean_square(a), Fraction(1, 2**1073)
         slack = Fraction(bound) * (rms / 10**12 + tiny) + tiny
         limit = Fraction(bound) * rms
-        assert min(limit, LARGEST) - slack <= exact <= limit + slack
+        assert min(limit, LARGEST) * kept - slack <= exact <= limit + slack
     elif mode == "l2":
         assert sum_of_squared_errors(a, b) <= Fraction(bound) ** 2 * sum_of_squares(a)
     else:

@@ -21,9 +21,12 @@ INTEGERS = [np.dtype(f"{kind}{width}") for kind in ("int", "uint") for width in 
 EXACT = INTEGERS + [np.dtype(bool)]
 ALL = FLOATS + EXACT
 MODES = ["abs", "rel", "rms", "l2", "psnr"]
-PREDICTORS = ["auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3"]
+LEVELS = ["balanced", "fast"]
+GRIDS = ["auto", "aligned", "centred", "dithered", "shrunk"]
+PREDICTORS = ["auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3"]    # without the model, but for auto
+MODELS = ["structure", "low-rank"]
 SHAPES = [(), (1,), (2,), (17,), (257,), (600,), (1100,), (8, 50), (50, 8), (1, 300), (300, 1), (7, 9, 11),
-          (20, 3, 5, 2), (2,) * 9, (1,) * 31 + (500,), (0,), (3, 0, 5)]
+          (20, 3, 5, 2), (40, 30), (30, 2, 3, 3), (8, 16, 9), (2,) * 9, (1,) * 31 + (500,), (0,), (3, 0, 5)]
 
 # exponent bits, mantissa bits
 FIELDS = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23), "float64": (11, 52)}
@@ -121,13 +124,18 @@ class Case:
     bound: float
     mode: str
     predictor: str
+    grid: str
+
+    @property
+    def options(self) -> dict[str, str]:
+        return {"mode": self.mode, "predictor": self.predictor, "grid": self.grid}
 
     def __repr__(self) -> str:
         """Short, and enough to run it again: the bytes, compressed."""
         a = self.array
         code = base64.b85encode(zlib.compress(a.tobytes()))
         return (f"Case(np.frombuffer(zlib.decompress(base64.b85decode({code!r})), {a.dtype.name!r}).reshape({a.shape}), "
-                f"{self.bound!r}, {self.mode!r}, {self.predictor!r})")
+                f"{self.bound!r}, {self.mode!r}, {self.predictor!r}, {self.grid!r})")
 
     def _repr_pretty_(self, printer, cycle) -> None:
         printer.text(repr(self))
@@ -155,7 +163,9 @@ def cases(draw, dtype=None, mode=None) -> Case:
     bound = draw(bounds(mode))
     shape = draw(st.sampled_from(SHAPES))
     array = draw(values(dtype, int(np.prod(shape)), bound if mode == "abs" else 1e-2)).reshape(shape)
-    return Case(array, bound, mode, draw(st.sampled_from(PREDICTORS)))
+    predictor = draw(st.sampled_from(["auto"] * 3 + MODELS + PREDICTORS))
+    grid = draw(st.sampled_from(["auto"] * 2 + GRIDS)) if mode not in ("l2", "psnr") else "auto"
+    return Case(array, bound, mode, predictor, grid)
 
 
 def layouts(a: np.ndarray) -> dict[str, np.ndarray]:

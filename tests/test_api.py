@@ -9,7 +9,7 @@ import numpy as np
 import oracle
 import pytest
 from hypothesis import given
-from strategies import ALL, BFLOAT16, FLOATS, MODES, PREDICTORS, SHAPES, cases, examples, ids, layouts, noise, sample
+from strategies import ALL, BFLOAT16, FLOATS, GRIDS, LEVELS, MODELS, MODES, PREDICTORS, SHAPES, cases, examples, ids, layouts, noise, sample
 
 import gradsz
 from gradsz import ParameterError, UnsupportedDtypeError
@@ -127,10 +127,11 @@ class TestArrays:
 
 
 class TestCompressOptions:
+    @pytest.mark.parametrize("level", LEVELS)
     @examples(100)
     @given(cases())
-    def test_any_combination_works(self, case):
-        message = gradsz.compress(case.array, case.bound, mode=case.mode, level="fast", predictor=case.predictor, nthreads=2)
+    def test_any_combination_works(self, level, case):
+        message = gradsz.compress(case.array, case.bound, **case.options, level=level, nthreads=2)
         assert type(message) is bytes
         assert gradsz.decompress(message, nthreads=2, max_output=max(case.array.nbytes, 1)).shape == case.array.shape
 
@@ -152,7 +153,8 @@ class TestCompressOptions:
     def test_negative_zero_is_bit_exact(self):
         assert gradsz.compress(A, -0.0) == gradsz.compress(A, 0)
 
-    @pytest.mark.parametrize("option, allowed", [("mode", MODES), ("level", ["fast"]), ("predictor", PREDICTORS)])
+    @pytest.mark.parametrize("option, allowed", [("mode", MODES), ("level", LEVELS), ("predictor", PREDICTORS + MODELS),
+                                                 ("grid", GRIDS)])
     @pytest.mark.parametrize("value", ["", "ABS", "fastest", None, 0, 2, b"abs", ["abs"]], ids=repr)
     def test_unknown_choices_are_answered_with_the_known(self, option, allowed, value):
         with pytest.raises(ParameterError) as caught:
@@ -183,10 +185,27 @@ class TestCompressOptions:
         x = np.linspace(0, 9, 300)
         smooth = np.sin(x)[:, None] * np.cos(x)[None, :]
         rough = np.random.default_rng(3).normal(size=(300, 300))
-        assert gradsz.info(gradsz.compress(smooth, 1e-4)).tensors[0].predictor in ("lorenzo1", "lorenzo2")
-        assert gradsz.info(gradsz.compress(rough, 1e-1)).tensors[0].predictor == "none"
-        best = min(len(gradsz.compress(smooth, 1e-4, predictor=p)) for p in PREDICTORS)
-        assert len(gradsz.compress(smooth, 1e-4)) <= 1.2 * best
+        assert gradsz.info(gradsz.compress(smooth, 1e-4, level="fast")).tensors[0].predictor in ("lorenzo1", "lorenzo2")
+        assert gradsz.info(gradsz.compress(rough, 1e-1, level="fast")).tensors[0].predictor == "none"
+        best = min(len(gradsz.compress(smooth, 1e-4, predictor=p)) for p in PREDICTORS if p != "auto")
+        assert len(gradsz.compress(smooth, 1e-4, level="fast")) <= 1.2 * best
+
+    def test_balanced_is_the_default_and_models_what_is_rough(self):
+        rough = np.random.default_rng(3).normal(size=(300, 300)) * np.linspace(0.1, 1, 300)[:, None]
+        message = gradsz.compress(rough, 1e-1)
+        assert message == gradsz.compress(rough, 1e-1, level="balanced") == gradsz.compress(rough, 1e-1, predictor="low-rank")
+        t = gradsz.info(message).tensors[0]
+        assert (t.codec, t.predictor, t.grid, t.coder) == ("model", "structure", "centred", "rans")
+        assert len(message) < len(gradsz.compress(rough, 1e-1, level="fast"))
+        assert gradsz.info(gradsz.compress(rough, 0.5, mode="l2")).tensors[0].grid == "aligned"
+        assert gradsz.info(gradsz.compress(rough, 0.1, grid="aligned")).tensors[0].grid == "aligned"
+
+    def test_equal_values_come_back_equal_on_an_aligned_grid(self):
+        a = np.random.default_rng(4).normal(size=(60, 50)).astype("f4")
+        a[:, 25:] = a[::-1, :25]
+        b = gradsz.decompress(gradsz.compress(a, 0.1, predictor="structure", grid="aligned"))
+        assert (b[:, 25:] == b[::-1, :25]).all()
+
 
 
 class TestMessages:

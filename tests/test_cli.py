@@ -204,7 +204,7 @@ def test_lossy_all(folder):
     np.savez("w.npz", **named())
     run("compress", "w.npz", "--bound", "1e-2", "--lossy-all", "-o", "all.gsz")
     codecs = {tensor.name: tensor.codec for tensor in gradsz.info((folder / "all.gsz").read_bytes()).tensors}
-    assert codecs["small"] == "uniform" and codecs["step"] != "uniform"
+    assert codecs["small"] in ("uniform", "model") and codecs["step"] not in ("uniform", "model")
 
 
 # --- streams and output -------------------------------------------------------------------------------
@@ -564,10 +564,10 @@ def test_info(folder, capsys):
     assert first["file"] == "w.npz.gsz" and first["nbytes"] == os.path.getsize("w.npz.gsz")
     assert [tensor["name"] for tensor in first["tensors"]] == list(named())
     assert [tensor["shape"] for tensor in first["tensors"]] == [list(a.shape) for a in named().values()]
-    assert first["tensors"][0]["codec"] == "uniform"
+    assert first["tensors"][0]["codec"] in ("uniform", "model")
     (only,) = second["tensors"]
     assert only["name"] is None and only["mode"] == "rel"
-    assert only["eb"] == pytest.approx(1e-3 * np.ptp(values()))
+    assert only["eb"] == pytest.approx(1e-3 * np.ptp(values()), rel=2**-12)
 
 
 @pytest.mark.parametrize("data", [b"", b"GSZ", b"nothing of ours"])

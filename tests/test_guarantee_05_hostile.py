@@ -9,7 +9,7 @@ import pytest
 import wire
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ALL, FLOATS, KINDS, examples, noise, sample
+from strategies import ALL, FLOATS, KINDS, LEVELS, examples, noise, sample
 
 import gradsz
 
@@ -47,12 +47,18 @@ def seeds() -> list[bytes]:
             a = np.concatenate([a, np.zeros(100, dtype)])
             result.append(gradsz.compress(a, 1e-2, predictor="none"))
             result.append(gradsz.compress(a.reshape(4, 10, 10), 1e-2, predictor=f"lorenzo{1 + len(result) % 3}"))
+        for shape in ((400,), (20, 20), (10, 8, 5)):
+            a = sample(dtype, "normal", 400, rng).reshape(shape)
+            a[1], a[3, ...] = 0, 0
+            result.append(gradsz.compress(a, 0.1, predictor="structure", grid=("aligned", "centred")[len(result) % 2]))
+        outer = np.outer(rng.normal(size=40), rng.normal(size=60)).astype(dtype)
+        result += [gradsz.compress(outer.reshape(shape), 0.02, predictor="low-rank") for shape in ((40, 60), (40, 15, 2, 2))]
     for dtype in ALL:
         a = noise(dtype, 200, rng)
         a[20:] = a[0]
         result += [gradsz.compress(a, 0), gradsz.compress(np.sort(a), 0), gradsz.compress(a[:12], 0)]
     big = sample(np.dtype("float32"), "normal", 3000, rng)
-    result += [gradsz.compress(big, eb) for eb in (0.5, 1e-1)] + [gradsz.compress(np.arange(4000), 0)]
+    result += [gradsz.compress(big, eb, level=level) for eb in (0.5, 1e-1) for level in LEVELS] + [gradsz.compress(np.arange(4000), 0)]
     return sorted(set(result), key=len)
 
 
@@ -141,7 +147,7 @@ class TestRandomBytes:
     def test_edited_messages_of_several_tensors(self, data):
         update = {"w": sample(np.dtype("float32"), "normal", 1500, np.random.default_rng(2)), "é": np.arange(5), "": np.float16(3)}
         message = bytearray(gradsz.compress_tensors(update, 0.05))
-        (start, end), _ = wire.layout(message)
+        start, end = wire.layout(message)[0]
         for _ in range(data.draw(st.integers(1, 4))):
             message[data.draw(st.integers(5, end - 1))] = data.draw(st.integers(0, 255))
         message[end:end + 4] = wire.crc32c(bytes(message[start:end])).to_bytes(4, "little")
@@ -149,12 +155,12 @@ class TestRandomBytes:
 
 
 def uniform_table(shape, eb, dtype=2, mode=0, predictor=0, grid=0, coder=0):
-    return (bytes([dtype, len(shape)]) + b"".join(map(wire.varint, shape))
-            + bytes([4, mode | grid << 4, predictor | coder << 4]) + np.float64(eb).tobytes())
+    return (wire.start(dtype, wire.UNIFORM, shape) + bytes([mode | grid << 3 | 7 << 5]) + np.array(eb, ">f8").tobytes()
+            + bytes([predictor | coder << 4]))
 
 
 class TestHandMade:
-    """What no encoder writes.  The format's codes: float32 is 2, uniform is 4, constant 1, raw 2, exact 3."""
+    """What no encoder writes."""
 
     def test_the_frame_of_these_tests_is_that_of_the_encoder(self):
         for message in SEEDS:
@@ -171,7 +177,7 @@ class TestHandMade:
     @pytest.mark.parametrize("field", ["dtype", "mode", "predictor", "grid", "coder"])
     def test_reserved_values_point_to_a_newer_writer(self, field):
         with pytest.raises(gradsz.UnsupportedError):
-            gradsz.info(wire.frame(uniform_table((100,), 0.5, **{field: 15 if field != "dtype" else 77}) + wire.varint(2), [b"\0\x80"]))
+            gradsz.info(wire.frame(uniform_table((100,), 0.5, **{field: {"dtype": 7, "mode": 5, "grid": 2}.get(field, 15)}) + wire.varint(2), [b"\0\x80"]))
 
     def test_a_newer_version_is_named_as_such(self):
         with pytest.raises(gradsz.UnsupportedError, match="version"):
@@ -179,14 +185,14 @@ class TestHandMade:
 
     @pytest.mark.parametrize("shape", [(2**62,), (2**40, 2**40), (2**63,), (2**32, 2**32, 0), (2**64 - 1,)])
     def test_shapes_that_no_memory_holds(self, shape):
-        for table in (uniform_table(shape, 0.5) + wire.varint(2), bytes([3, len(shape)]) + b"".join(map(wire.varint, shape)) + b"\1" + bytes(8)):
+        for table in (uniform_table(shape, 0.5) + wire.varint(2), wire.start(3, wire.CONSTANT, shape) + bytes(8)):
             with pytest.raises((gradsz.LimitError, gradsz.CorruptError)):
                 gradsz.decompress(wire.frame(table, [b"\0\x80"] if table[-1] == 2 else []), max_output=2**40)
 
     def test_counts_and_lengths_beyond_the_message(self):
         for n in (300, 2**20, 2**40, 2**63, 2**64 - 1):
             for message in (wire.frame(wire.varint(n) + bytes(8), flags=1),                         # tensors
-                            wire.frame(b"\1" + wire.varint(n) + b"w" * 8, flags=1),                  # bytes of a name
+                            wire.frame(b"\1\0\0" + wire.varint(n) + b"w" * 8, flags=1),              # bytes of a name
                             wire.frame(uniform_table((100,), 0.5) + wire.varint(n), [b"\0\x80"]),  # bytes of a section
                             b"GSZ\0\0" + wire.varint(n) + bytes(20)):                              # bytes of the header
                 with pytest.raises(gradsz.CorruptError):
@@ -194,38 +200,56 @@ class TestHandMade:
 
     def test_more_dimensions_than_allowed(self):
         with pytest.raises(gradsz.CorruptError):
-            gradsz.info(wire.frame(bytes([2, 33]) + b"\1" * 33 + b"\1" + bytes(4)))
+            gradsz.info(wire.frame(wire.start(2, wire.CONSTANT, [1] * 33) + bytes(4)))
+
+    def test_names_of_bytes_that_the_name_before_does_not_have(self):
+        entry = b"\0\0\2ww" + wire.start(2, wire.EMPTY, [0])
+        for front, back in ((1, 2), (3, 0), (0, 3), (255, 255)):
+            second = bytes([front, back]) + b"\1v" + wire.start(2, wire.EMPTY, [0])
+            for table in (b"\2" + entry + second, b"\1" + second):
+                with pytest.raises(gradsz.CorruptError):
+                    gradsz.info(wire.frame(table, flags=1))
 
     @pytest.mark.parametrize("name", [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"a\x80", b"\xe2\x82", b"\xe0\x80\x80"])
     def test_names_that_are_no_utf_8(self, name):
         with pytest.raises(gradsz.CorruptError):
-            gradsz.info(wire.frame(b"\1" + wire.varint(len(name)) + name + bytes([2, 1, 0, 0]), flags=1))
+            gradsz.info(wire.frame(b"\1\0\0" + wire.varint(len(name)) + name + wire.start(2, wire.EMPTY, [0]), flags=1))
 
     def test_two_tensors_of_one_name(self):
-        entry = b"\1w" + bytes([2, 1, 0, 0])
+        entry = b"\0\0\1w" + wire.start(2, wire.EMPTY, [0])
         assert len(gradsz.info(wire.frame(b"\1" + entry, flags=1)).tensors) == 1
         with pytest.raises(gradsz.CorruptError):
             gradsz.info(wire.frame(b"\2" + entry + entry, flags=1))
+        with pytest.raises(gradsz.CorruptError):
+            gradsz.info(wire.frame(b"\2" + entry + b"\1\0\0" + entry[4:], flags=1))
 
     def test_numbers_not_in_their_shortest_form(self):
         with pytest.raises(gradsz.CorruptError):
-            gradsz.info(wire.frame(bytes([2, 1]) + b"\x80\x00" + b"\0"))
+            gradsz.info(wire.frame(wire.start(2, wire.EMPTY, [0])[:2] + b"\x80\x00"))
 
     def test_lossy_integers(self):
         with pytest.raises(gradsz.CorruptError):
             gradsz.info(wire.frame(uniform_table((100,), 0.5, dtype=10) + wire.varint(2), [b"\0\x80"]))
 
-    def test_empty_and_not_empty_at_once(self):
-        for shape, codec in ((b"\0", b"\1" + bytes(4)), (b"\5", b"\0")):
+    @pytest.mark.parametrize("shape", [(2**59,), (2**20, 2**20), (2**16, 2**16, 2**16), (64, 2**30, 3, 3), (2**40, 1, 5, 5)])
+    def test_models_of_more_than_their_segments_can_hold(self, shape):
+        """Every part takes a byte of the table, and a segment must be there."""
+        table = wire.start(2, wire.MODEL, shape) + bytes([1 << 5, 0x3f, 0xf0]) + bytes(11)      # coding tables of kind none
+        for rest in (b"", b"\7", b"\7" * 1000):
             with pytest.raises(gradsz.CorruptError):
-                gradsz.info(wire.frame(bytes([2, 1]) + shape + codec))
+                gradsz.decompress(wire.frame(table + rest, [b"\0\0\0\0\x80\0\0"] * len(rest)))
+
+    def test_empty_and_not_empty_at_once(self):
+        for size, codec, element in ((0, wire.CONSTANT, bytes(4)), (5, wire.EMPTY, b"")):
+            with pytest.raises(gradsz.CorruptError):
+                gradsz.info(wire.frame(wire.start(2, codec, [size]) + element))
 
     def test_a_raw_section_of_the_wrong_size(self):
         with pytest.raises(gradsz.CorruptError):
-            gradsz.info(wire.frame(bytes([2, 1, 5, 2]) + wire.varint(19), [bytes(19)]))
+            gradsz.info(wire.frame(wire.start(2, wire.RAW, [5]) + wire.varint(19), [bytes(19)]))
 
     def test_bytes_behind_the_table_or_the_message(self):
-        good = bytes([2, 1, 1, 1]) + bytes(4)
+        good = wire.start(2, wire.CONSTANT, [1]) + bytes(4)
         assert gradsz.decompress(wire.frame(good)) == 0
         for message in (wire.frame(good + b"\0"), wire.frame(good) + b"\0", wire.frame(good) * 2):
             with pytest.raises(gradsz.CorruptError):

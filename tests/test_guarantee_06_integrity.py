@@ -1,7 +1,7 @@
 """Guarantee 6, integrity: every flipped bit and every truncation is detected before a value is released."""
 import numpy as np
 import pytest
-from strategies import FLOATS, noise, sample
+from strategies import FLOATS, LEVELS, noise, sample
 
 import gradsz
 
@@ -11,14 +11,18 @@ MESSAGES = {
     "constant": gradsz.compress(np.full((4, 4), 2.5), 0),
     "raw": gradsz.compress(noise(np.dtype("int32"), 20, RNG), 0),
     "exact": gradsz.compress(np.arange(1000), 0),
-    **{f"uniform {d}": gradsz.compress(sample(d, "normal", 600, RNG), 0.1) for d in FLOATS},
-    "uniform with escapes": gradsz.compress(np.where(RNG.random(900) < 0.02, np.nan, RNG.normal(size=900)), 0.1),
+    **{f"uniform {d}": gradsz.compress(sample(d, "normal", 600, RNG), 0.1, level="fast") for d in FLOATS},
+    **{f"model {d}": gradsz.compress(sample(d, "normal", 600, RNG), 0.1, predictor="structure") for d in FLOATS},
+    **{f"{codec} with escapes": gradsz.compress(np.where(RNG.random(900) < 0.02, np.nan, RNG.normal(size=900)), 0.1, predictor=predictor)
+       for codec, predictor in (("uniform", "none"), ("model", "structure"))},
+    "model low rank": gradsz.compress(np.outer(RNG.normal(size=40), RNG.normal(size=60)), 0.02, predictor="low-rank"),
     "uniform lorenzo2": gradsz.compress(sample(np.dtype("float32"), "smooth", 900, RNG).reshape(30, 30), 0.05, predictor="lorenzo2"),
-    "tensors": gradsz.compress_tensors({"w": sample(np.dtype("float32"), "sparse", 2000, RNG), "b": np.arange(9), "e": np.zeros(0)}, 0.1),
+    **{f"tensors, {level}": gradsz.compress_tensors({"w": sample(np.dtype("float32"), "sparse", 2000, RNG), "b": np.arange(9),
+                                                     "e": np.zeros(0)}, 0.1, level=level) for level in LEVELS},
     "no tensors": gradsz.compress_tensors({}, 0.1),
 }
 every_message = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES.keys())
-WITH_SECTION = [name for name in MESSAGES if name.startswith(("raw", "exact", "uniform"))]
+WITH_SECTION = [name for name in MESSAGES if name.startswith(("raw", "exact", "uniform", "model"))]
 
 
 def decode(message):
@@ -63,7 +67,7 @@ def test_damage_in_bursts_is_detected(message):
 
 @pytest.mark.parametrize("name", WITH_SECTION)
 def test_no_value_is_released_from_a_damaged_section(name):
-    """`out` still holds what it held: the checksum comes first."""
+    """`out` still holds what it held: the checksum of the section or segment comes first."""
     message = MESSAGES[name]
     assert name.startswith(gradsz.info(message).tensors[0].codec)
     clean = gradsz.decompress(message)

@@ -13,22 +13,24 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import FLOATS, KINDS, MODES, cases, examples, ids, sample
+from strategies import FLOATS, KINDS, LEVELS, MODES, cases, examples, ids, sample
 
 import gradsz
 from gradsz import _core
 
 FLOAT32 = np.dtype("float32")
+every_level = pytest.mark.parametrize("level", LEVELS)
 
 
 class TestInputsAreNeverWritten:
     @pytest.mark.parametrize("dtype", FLOATS, ids=ids(FLOATS))
+    @every_level
     @examples(40)
     @given(data=st.data())
-    def test_the_array_is_untouched(self, dtype, data):
+    def test_the_array_is_untouched(self, dtype, level, data):
         case = data.draw(cases(dtype))
         before = case.array.tobytes()
-        message = gradsz.compress(case.array, case.bound, mode=case.mode, predictor=case.predictor)
+        message = gradsz.compress(case.array, case.bound, **case.options, level=level)
         gradsz.verify(case.array, gradsz.decompress(message), case.bound, case.mode)
         assert case.array.tobytes() == before
 
@@ -92,34 +94,38 @@ class TestThreads:
 
     def test_many_threads_compress_the_same_arrays(self):
         rng = np.random.default_rng(3)
-        jobs = [(sample(FLOAT32, kind, 30_000, rng), mode) for kind in KINDS for mode in MODES[:3]]
-        expected = [gradsz.compress(a, 1e-2, mode=mode) for a, mode in jobs]
+        jobs = [(sample(FLOAT32, kind, 30_000, rng), mode, level) for kind in KINDS for mode in MODES[:3] for level in LEVELS]
+        expected = [gradsz.compress(a, 1e-2, mode=mode, level=level) for a, mode, level in jobs]
 
         def work(i):
-            a, mode = jobs[i % len(jobs)]
-            assert gradsz.compress(a, 1e-2, mode=mode, nthreads=1 + i % 3) == expected[i % len(jobs)]
+            a, mode, level = jobs[i % len(jobs)]
+            assert gradsz.compress(a, 1e-2, mode=mode, level=level, nthreads=1 + i % 3) == expected[i % len(jobs)]
 
         self.hammer(work)
 
-    def test_many_threads_decode_from_one_shared_message_object(self):
+    @every_level
+    def test_many_threads_decode_from_one_shared_message_object(self, level):
         rng = np.random.default_rng(4)
         update = {f"{kind}{n}": sample(FLOAT32, kind, n, rng) for kind in KINDS for n in (0, 100, 5000, 300_000)}
-        data = gradsz.compress_tensors(update, 1e-2)
+        data = gradsz.compress_tensors(update, 1e-2, level=level)
         expected = list(gradsz.decompress_tensors(data).values())
         message = _core.Message(data, 2)
 
         def work(i):
             index = i % len(expected)
             out = np.empty_like(expected[index])
-            message.decode_into(index, out.reshape(-1).view(np.uint8))
+            outs = [None] * len(expected)
+            outs[index] = out.reshape(-1).view(np.uint8)
+            message.decode_into(outs)
             assert message.entry(index)[2] == out.shape
             assert oracle.same_bits(out, expected[index])
 
         self.hammer(work)
 
-    def test_good_and_damaged_messages_side_by_side(self):
+    @every_level
+    def test_good_and_damaged_messages_side_by_side(self, level):
         a = sample(FLOAT32, "normal", 40_000, np.random.default_rng(5))
-        good = gradsz.compress(a, 1e-2)
+        good = gradsz.compress(a, 1e-2, level=level)
         expected = gradsz.decompress(good)
         bad = good[:-1] + bytes([good[-1] ^ 1])
 
@@ -132,9 +138,10 @@ class TestThreads:
 
         self.hammer(work)
 
-    def test_a_buffer_that_another_thread_scribbles_on_gives_values_or_an_error(self):
+    @every_level
+    def test_a_buffer_that_another_thread_scribbles_on_gives_values_or_an_error(self, level):
         """Nobody should do this; still nothing may crash."""
-        good = gradsz.compress(sample(FLOAT32, "normal", 20_000, np.random.default_rng(6)), 1e-2)
+        good = gradsz.compress(sample(FLOAT32, "normal", 20_000, np.random.default_rng(6)), 1e-2, level=level)
         shared = bytearray(good)
         view, stop = np.frombuffer(shared, np.uint8), threading.Event()
 
@@ -194,27 +201,29 @@ class TestNothingIsLeftBehind:
                 gradsz.decompress(bad)
             assert gradsz.compress(a, 1e-2) == message
 
-    def test_numpy_settings_and_warnings_are_left_alone(self):
+    @every_level
+    def test_numpy_settings_and_warnings_are_left_alone(self, level):
         before = np.geterr()
         a = np.array([1e308, -1e308, np.nan, np.inf, 5e-324] * 200)
         for mode in MODES:
-            b = gradsz.decompress(gradsz.compress(a, 1e-3, mode=mode))
+            b = gradsz.decompress(gradsz.compress(a, 1e-3, mode=mode, level=level))
             with np.errstate(all="raise"):
-                assert gradsz.compress(a, 1e-3, mode=mode)
+                assert gradsz.compress(a, 1e-3, mode=mode, level=level)
             gradsz.verify(a, b, 1e-3, mode)
         assert np.geterr() == before
 
     @pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="knows x86-64 Linux's rounding modes only")
     @pytest.mark.parametrize("rounding", [0x400, 0x800, 0xC00], ids=["down", "up", "towards zero"])
-    def test_the_callers_rounding_mode_is_neither_used_nor_changed(self, rounding):
+    @every_level
+    def test_the_callers_rounding_mode_is_neither_used_nor_changed(self, rounding, level):
         libm = ctypes.CDLL(ctypes.util.find_library("m"))
-        a = sample(np.dtype("float64"), "normal", 3000, np.random.default_rng(10))
-        expected = {mode: gradsz.compress(a, 1e-3, mode=mode) for mode in MODES}
+        a = sample(np.dtype("float64"), "normal", 3000, np.random.default_rng(10)).reshape(50, 60)
+        expected = {mode: gradsz.compress(a, 1e-3, mode=mode, level=level) for mode in MODES}
         values = {mode: gradsz.decompress(expected[mode]) for mode in MODES}
         for mode in MODES:
             libm.fesetround(rounding)
             try:
-                message = gradsz.compress(a, 1e-3, mode=mode)
+                message = gradsz.compress(a, 1e-3, mode=mode, level=level)
                 decoded = gradsz.decompress(expected[mode])
                 after = libm.fegetround()
             finally:

@@ -7,7 +7,7 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import FLOATS, as_dtype, cases, examples, ids, sample
+from strategies import FLOATS, LEVELS, as_dtype, cases, examples, ids, sample
 
 import gradsz
 
@@ -59,16 +59,18 @@ def test_a_perfect_copy():
     assert r.ok and (r.max_error, r.mean_error, r.mse, r.nrmse, r.psnr) == (0, 0, 0, 0, math.inf)
 
 
-def test_info_tells_the_bound_that_holds_for_every_value():
+@pytest.mark.parametrize("level", LEVELS)
+def test_info_tells_the_bound_that_holds_for_every_value(level):
     a = sample(np.dtype("float32"), "normal", 5000, np.random.default_rng(2))
     for mode, bound in (("abs", 1e-2), ("rel", 1e-3), ("rms", 1e-1), ("l2", 1e-2), ("psnr", 50)):
-        message = gradsz.compress(a, bound, mode=mode)
+        message = gradsz.compress(a, bound, mode=mode, level=level)
         t = gradsz.info(message).tensors[0]
         assert t.mode == mode and oracle.within(a, gradsz.decompress(message), t.eb).all()
         assert f"{t.eb:.4g} ({mode})" in str(gradsz.info(message))
 
 
-def test_the_bias_of_the_fast_level_on_symmetric_data_is_far_below_the_bound():
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_bias_on_symmetric_data_is_far_below_the_bound(level):
     a = sample(np.dtype("float64"), "normal", 200_000, np.random.default_rng(3))
-    r = gradsz.verify(a, gradsz.decompress(gradsz.compress(a, 0.5)), 0.5)
+    r = gradsz.verify(a, gradsz.decompress(gradsz.compress(a, 0.5, level=level)), 0.5)
     assert r.ok and abs(r.mean_error) < 0.5 / 20

@@ -23,23 +23,27 @@ class TestInfo:
     @given(cases())
     def test_tells_what_was_compressed(self, case):
         a = case.array
-        message = gradsz.compress(a, case.bound, mode=case.mode, predictor=case.predictor)
+        message = gradsz.compress(a, case.bound, **case.options)
         m, t = gradsz.info(message), one(message)
         assert (t.name, t.dtype, t.shape, t.nbytes) == (None, a.dtype.name, a.shape, a.nbytes)
         assert (m.nbytes, m.raw_nbytes, m.named, len(m.tensors)) == (len(message), a.nbytes, False, 1)
         assert 0 < t.compressed_nbytes < m.nbytes
         assert m.ratio == a.nbytes / len(message)
-        assert t.codec in ("uniform", "exact", "constant", "empty", "raw") and (t.codec == "empty") == (a.size == 0)
+        assert t.codec in ("uniform", "model", "exact", "constant", "empty", "raw") and (t.codec == "empty") == (a.size == 0)
         if t.codec == "uniform":
             assert t.mode == case.mode and t.grid == "aligned" and t.coder == "huffman" and 0 < t.eb < math.inf
             assert t.predictor in ("none", "lorenzo1", "lorenzo2", "lorenzo3")
+        elif t.codec == "model":
+            grids = ("aligned",) if case.mode in ("l2", "psnr") else ("aligned", "centred") if case.grid == "auto" else (case.grid,)
+            assert t.mode == case.mode and t.grid in grids and t.coder == "rans" and 0 < t.eb < math.inf
+            assert t.predictor == "structure"
         else:
             assert (t.mode, t.grid, t.predictor, t.coder, t.eb) == (None, None, None, None, 0.0)
 
     @pytest.mark.parametrize("codec, array, bound", [("empty", np.zeros((0, 3)), 0), ("constant", np.full(99, 2.5), 0), ("raw", noise(np.dtype("i4"), 12, RNG), 0),
-                                                     ("exact", np.arange(2000), 0), ("uniform", A, 0.1)])
+                                                     ("exact", np.arange(2000), 0), ("uniform", A, 0.1), ("model", A, 0.1)])
     def test_every_codec(self, codec, array, bound):
-        assert one(gradsz.compress(array, bound)).codec == codec
+        assert one(gradsz.compress(array, bound, predictor="structure" if codec == "model" else "none")).codec == codec
 
     def test_sizes_of_the_tensors_and_the_header_make_the_message(self):
         message = gradsz.compress_tensors({"a": A, "b": np.arange(100), "c": np.zeros(3)}, 1e-2)

@@ -58,9 +58,19 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
             return value, at
 
 
+EMPTY, CONSTANT, RAW, EXACT, UNIFORM, MODEL = range(6)      # codecs
+
+
+def start(dtype: int, codec: int, shape) -> bytes:
+    """An entry without a name, up to its parameters."""
+    return bytes([dtype | codec << 5, len(shape)]) + b"".join(map(varint, shape))
+
+
 @dataclass
 class Frame:
-    """A message of one unnamed tensor: table without the section's length, and the section (None: it has none)."""
+    """A message of one unnamed tensor: table without the length of its section or segment, and that (None: it has none).
+
+    A tensor of several segments is none of these."""
 
     table: bytes
     section: bytes | None
@@ -91,7 +101,7 @@ def frame(table: bytes, sections=(), version=0, flags=0) -> bytes:
 
 
 def layout(message: bytes) -> list[tuple[int, int]]:
-    """Spans that a checksum covers (it stands behind each): the header, and the section of a one-tensor message."""
+    """Spans that a checksum covers (it stands behind each): the header, and the section or segment of a one-tensor message."""
     size, start = read_varint(message, 5)
     spans = [(0, start + size)]
     if len(message) > start + size + 4:

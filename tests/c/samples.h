@@ -6,7 +6,7 @@
 #include "fp.h"
 
 typedef enum { NORMAL, SMOOTH, SPARSE, HEAVY, SPECIALS, ANY_BITS, ZERO, CONSTANT, OUTER, RARE, HOLES, KINDS } sample_kind;
-typedef enum { ANY_GRID, ALIGNED, CENTRED } sample_grid;
+typedef enum { ANY_GRID, ALIGNED, CENTRED, DITHERED, SHRUNK } sample_grid;      /* one above gsz_grid */
 
 typedef struct {
     int dtype;
@@ -81,6 +81,7 @@ static inline int64_t sample_outer(uint64_t row, uint64_t column, int64_t noise)
 static inline void sample_fill(const sample *s, uint64_t seed, void *data) {
     size_t n = sample_elements(s);
     uint64_t columns = s->ndim ? s->shape[s->ndim - 1] : 1;
+    if (s->kind == OUTER && s->ndim > 2) columns = n / s->shape[0];
     for (size_t i = 0; i < n; i++) {
         uint64_t r = check_random(&seed);
         int64_t v = sample_normal(&seed);
@@ -122,7 +123,7 @@ static inline gsz_input sample_input(const sample *s, const void *data) {
     in.mode = s->mode;
     in.predictor = s->predictor;
     in.level = s->level;
-    if (s->grid != ANY_GRID) in.grid = s->grid == CENTRED ? GSZ_GRID_CENTRED : GSZ_GRID_ALIGNED;
+    if (s->grid != ANY_GRID) in.grid = (int)s->grid - 1;
     return in;
 }
 
@@ -212,12 +213,17 @@ static const sample sample_set[] = {
     {GSZ_FLOAT32, 2, {40, 33}, NORMAL, 2e-2, GSZ_ABS, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, CENTRED},
     {GSZ_FLOAT32, 4, {8, 16, 3, 3}, HOLES, 1e-2, GSZ_ABS, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, ALIGNED},
     {GSZ_FLOAT32, 2, {66, 63}, OUTER, 3e-3, GSZ_ABS, GSZ_PREDICT_LOW_RANK, GSZ_LEVEL_BALANCED, CENTRED},
+    {GSZ_FLOAT32, 2, {66, 63}, OUTER, 2e-3, GSZ_ABS, GSZ_PREDICT_AUTO, GSZ_LEVEL_BEST, ALIGNED},
     {GSZ_FLOAT64, 4, {40, 24, 2, 3}, OUTER, 1e-1, GSZ_RMS, GSZ_PREDICT_LOW_RANK, GSZ_LEVEL_BALANCED, ALIGNED},
     {GSZ_FLOAT64, 1, {700}, HOLES, 1e-1, GSZ_ABS, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, CENTRED},
     {GSZ_FLOAT16, 1, {1500}, SPARSE, 5e-2, GSZ_REL, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, CENTRED},
     {GSZ_BFLOAT16, 2, {70, 5}, HOLES, 5e-2, GSZ_ABS, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, ALIGNED},
+    {GSZ_FLOAT32, 2, {30, 41}, NORMAL, 5e-3, GSZ_ABS, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, DITHERED},
+    {GSZ_FLOAT64, 4, {8, 16, 3, 3}, HOLES, 2e-1, GSZ_ABS, GSZ_PREDICT_AUTO, GSZ_LEVEL_FAST, SHRUNK},
+    {GSZ_FLOAT32, 2, {66, 63}, OUTER, 3e-3, GSZ_ABS, GSZ_PREDICT_LOW_RANK, GSZ_LEVEL_BALANCED, SHRUNK},
 };
 #define SAMPLE_SET (sizeof sample_set / sizeof sample_set[0])
+#define SAMPLE_FIRST_MODEL 22       /* from here on under the gradient model */
 
 /* Tensors of one message that share a segment, with others among them. */
 static const sample sample_shared[] = {
@@ -225,6 +231,7 @@ static const sample sample_shared[] = {
     {GSZ_INT32, 1, {40}, SMOOTH, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
     {GSZ_FLOAT64, 1, {80}, NORMAL, 2e-2, GSZ_ABS, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, ALIGNED},
     {GSZ_FLOAT32, 1, {100}, CONSTANT, 1e-3, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT32, 1, {90}, NORMAL, 2e-2, GSZ_ABS, GSZ_PREDICT_AUTO, GSZ_LEVEL_BALANCED, DITHERED},
     {GSZ_FLOAT16, 4, {6, 8, 3, 3}, NORMAL, 5e-2, GSZ_REL, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, CENTRED},
     {GSZ_FLOAT32, 1, {200}, SMOOTH, 1e-2, GSZ_ABS, GSZ_PREDICT_LORENZO1},
 };

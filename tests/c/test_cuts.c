@@ -27,14 +27,21 @@ static void cut(const uint8_t *message, size_t size) {
     free(data);
 }
 
-static void flip(const uint8_t *message, size_t size) {
+static void flip(const uint8_t *message, size_t size, size_t step) {
     uint8_t *data = check_copy(message, size);
-    for (size_t bit = 0; bit < 8 * size; bit++) {
+    for (size_t bit = 0; bit < 8 * size; bit += step) {
         data[bit / 8] ^= (uint8_t)(1u << bit % 8);
         CHECK(status_of(data, size, bit & 1 ? GSZ_CPU_ALL : 0) != GSZ_OK);
         data[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
     free(data);
+}
+
+static void both(uint8_t *message, size_t size, size_t step) {
+    CHECK_EQ(status_of(message, size, 0), GSZ_OK);
+    cut(message, size);
+    flip(message, size, step);
+    free(message);
 }
 
 static void wrong_headers(void) {
@@ -50,16 +57,17 @@ static void wrong_headers(void) {
 int main(void) {
     gsz_options options;
     gsz_options_init(&options);
+    size_t size;
     for (size_t i = 0; i < SAMPLE_SET; i++) {
-        size_t size;
         void *data = sample_make(&sample_set[i], i);
         uint8_t *message = sample_message(&sample_set[i], data, &options, &size);
-        CHECK_EQ(status_of(message, size, 0), GSZ_OK);
-        cut(message, size);
-        flip(message, size);
-        free(message);
+        both(message, size, 1);
         free(data);
     }
+    uint8_t *message = sample_tensors(sample_shared, SAMPLE_SHARED, 1, &options, &size);
+    both(message, size, 1);
+    message = sample_tensors(sample_cut, SAMPLE_CUT, 1, &options, &size);      /* sparsely: a decode takes long */
+    both(message, size, 47);
     wrong_headers();
     return check_report("cuts");
 }

@@ -1,6 +1,9 @@
 /* Guarantee 4: every kernel table gives the same bits as the portable one, on the worst values there are. */
 #include "bound.h"
 #include "kernels.h"
+#include "model.h"
+#include "rans.h"
+#include "tensor.h"
 #include "samples.h"
 #include "symbols.h"
 #include "uniform.h"
@@ -24,7 +27,7 @@ static void values(int dtype, sample_kind kind, double eb, uint64_t seed) {
     uint8_t *x = (uint8_t *)sample_make(&s, seed), *ya = (uint8_t *)malloc(N * itemsize), *yb = (uint8_t *)malloc(N * itemsize);
     int32_t ka[N], kb[N];
     int16_t narrow[N];
-    gsz_grid_params g = {gsz_step(dtype, eb), eb};
+    gsz_grid_params g = {gsz_step(dtype, eb), eb, 0};
     if (!(g.step > 0)) g.step = gsz_step(dtype, g.eb = 1);
     for (size_t m = 0; m < MASKS; m++) {
         const gsz_kernels *b = gsz_kernels_for(gsz_cpu_features() & masks[m]);
@@ -138,6 +141,90 @@ static void checksums(void) {
     }
 }
 
+/* ---- the gradient model's loops: weights, sums and means that only a hostile message has */
+
+static int32_t any_size(uint64_t *seed) {
+    uint64_t r = check_random(seed);
+    return (int32_t)(uint32_t)(r >> 32) >> (r & 31);
+}
+
+typedef struct {
+    uint8_t width[N + 8], context[N + 8], raw[N + 8], symbol[N + 8];
+    int32_t mean[N + 8], centre[N + 8], u[N + 8], shift[N + 8], y[N + 8], base[N + 8];
+    uint32_t low[N + 8];
+    uint16_t token[N + 8];
+} step;
+
+/* Where bins lie; what is folded is below 0 in s->u. */
+static void any_grid(const gsz_kernels *k, int grid, uint64_t *seed, size_t n, unsigned f, step *s) {
+    gsz_dither d = {(uint32_t)check_random(seed), (uint32_t)check_random(seed), (uint32_t)check_random(seed)};
+    memcpy(s->u, s->mean, sizeof s->u);
+    if (grid == GSZ_GRID_CENTRED) memcpy(s->centre, s->mean, sizeof s->centre);
+    if (grid == GSZ_GRID_ALIGNED) k->model_align(s->mean, n, f, s->centre);
+    if (grid <= GSZ_GRID_CENTRED) return;
+    k->model_dither(&d, (size_t)(check_random(seed) & 0xffffff), n, f, s->mean, s->u, s->centre);
+    k->model_phases(s->width, s->u, n, f, s->context);
+    if (grid == GSZ_GRID_SHRUNK) k->model_shrink(s->width, s->u, n, f, s->shift);
+    for (size_t j = 0; j < n; j++) {
+        CHECK(s->u[j] >= -(1 << f >> 1) && s->u[j] < 1 << f >> 1 && s->context[j] < GSZ_CONTEXTS_DITHERED - 1);
+        CHECK(s->u[j] + s->shift[j] >= -(1 << f >> 1) && s->u[j] + s->shift[j] <= 1 << f >> 1);        /* stays in its bin */
+    }
+}
+
+static void model_step(const gsz_kernels *k, uint64_t seed, step *s, int32_t *memory) {
+    const uint64_t r = check_random(&seed);
+    const int matrix = (int)(r & 1), grid = (int)(r >> 10 & 3), random = gsz_is_random(grid);
+    gsz_view v;
+    uint64_t shape[4] = {20, r >> 2 & 1 ? N : 40, 3, 3};
+    gsz_view_of(shape, matrix ? 2 : 4, &v);
+    gsz_model_row row;
+    gsz_model_row_init(&v, memory, &row);
+    const size_t n = gsz_view_step(&v, v.row_length, 0), size = gsz_model_row_size(&v);
+    const unsigned tap = (unsigned)(r >> 12 & 1023) % v.taps, f = random ? 4 + (unsigned)(r >> 48) % 9 : (unsigned)(r >> 48) % 13;
+    gsz_model_weights w;
+    gsz_row_widths widths = {any_size(&seed), any_size(&seed), (uint32_t)(r >> 16 & 65535), (unsigned)(r >> 32 & 31), (unsigned)(r >> 40) % 14,
+                             f, random ? GSZ_NARROWEST_DITHERED : GSZ_NARROWEST, random ? GSZ_WIDTHS_DITHERED : GSZ_WIDTH_CONTEXTS};
+    memset(s, 0, sizeof *s);
+    for (size_t i = 0; i < size; i++) memory[i] = any_size(&seed);
+    for (unsigned t = 0; t < v.taps; t++)
+        for (size_t j = 0; j < row.stride; j++) row.d[t * row.stride + j] = j < n ? any_size(&seed) % (GSZ_MAX_D + 1) : 0;
+    for (size_t j = 0; j < n; j++) row.sums[j] &= INT32_MAX;
+    w.unit_bits = f;
+    for (unsigned i = 0; i < GSZ_FEATURES; i++) w.mean[i] = any_size(&seed) >> 3;
+    for (size_t j = 0; j < n; j++) s->base[j] = any_size(&seed), s->symbol[j] = (uint8_t)(check_random(&seed) & 127);
+    unsigned most = k->model_contexts(&widths, row.sums, n, s->width, s->raw);
+    CHECK(most <= 17);
+    for (size_t j = 0; j < n; j++) {
+        CHECK(s->width[j] < widths.widths && s->raw[j] <= most);
+        s->low[j] = (uint32_t)check_random(&seed) & (((uint32_t)1 << s->raw[j]) - 1);
+    }
+    memcpy(s->context, s->width, sizeof s->context);
+    k->model_means(&row, &w, tap, n, r >> 3 & 1 ? s->base : NULL, s->mean);
+    any_grid(k, grid, &seed, n, f, s);
+    if (r >> 4 & 1) k->model_join(s->symbol, s->low, s->raw, s->centre, s->u, n, f, s->y);
+    else k->model_join_narrow(s->symbol, s->centre, s->u, n, f, s->y);
+    if (r >> 5 & 1)
+        for (size_t j = 0; j < n; j++) s->y[j] = any_size(&seed);
+    k->model_learn(&row, tap, s->y, r >> 3 & 1 ? s->base : NULL, n);
+    row.total += k->model_sum(row.d + tap * row.stride, n, row.sums);
+    memory[size] = (int32_t)(uint32_t)row.total;
+    for (size_t j = 0; j < n; j++) s->y[j] = r >> 6 & 1 && j % 7 == 0 ? GSZ_ESCAPE : s->y[j] >> 4;
+    memory[size + 1] = (int32_t)k->model_split(s->y, s->u, s->context, s->raw, n, s->token, s->low);
+}
+
+static void model(void) {
+    static int32_t a[12 * (N + 16)], b[12 * (N + 16)];
+    static step s, t;
+    for (uint64_t round = 0; round < 2000; round++)
+        for (size_t m = 0; m < MASKS; m++) {
+            memset(a, 0, sizeof a);
+            memset(b, 0, sizeof b);
+            model_step(gsz_kernels_for(0), round, &s, a);
+            model_step(gsz_kernels_for(gsz_cpu_features() & masks[m]), round, &t, b);
+            CHECK(memcmp(a, b, sizeof a) == 0 && memcmp(&s, &t, sizeof s) == 0);
+        }
+}
+
 /* Every half and every bfloat: loads are exact, stores invert them. */
 static void all_short_floats(void) {
     for (uint32_t b = 0; b < 65536; b++) {
@@ -161,6 +248,7 @@ int main(void) {
     integers();
     words();
     checksums();
+    model();
     all_short_floats();
     return check_report("kernels");
 }

@@ -50,18 +50,60 @@ static const char *const dtype_names[] = {"float16", "bfloat16", "float32", "flo
                                           "uint8", "uint16", "uint32", "uint64", "bool"};
 
 /* Every mode, predictor and kind of data, for one float type. */
+static const char *const modes[] = {"abs", "rel", "rms", "l2", "psnr"};
+static const double mode_bounds[] = {3e-3, 1e-2, 1e-1, 1e-1, 40};
+
 static void floats(int dtype, const char *name) {
-    static const char *const modes[] = {"abs", "rel", "rms", "l2", "psnr"};
-    static const double bounds[] = {3e-3, 1e-2, 1e-1, 1e-1, 40};
     static const int predictors[] = {GSZ_PREDICT_AUTO, GSZ_PREDICT_NONE, GSZ_PREDICT_LORENZO1, GSZ_PREDICT_LORENZO2, GSZ_PREDICT_LORENZO3};
     for (int mode = GSZ_ABS; mode <= GSZ_PSNR; mode++) {
         digest d = start;
         for (int kind = 0; kind < KINDS; kind++)
             for (int p = 0; p < (mode >= GSZ_L2 ? 1 : 5); p++) {
-                sample s = {dtype, 3, {7, 17, 29}, (sample_kind)kind, bounds[mode], mode, predictors[p]};
+                sample s = {dtype, 3, {7, 17, 29}, (sample_kind)kind, mode_bounds[mode], mode, predictors[p], GSZ_LEVEL_FAST, ANY_GRID};
                 add(&d, &s, (uint64_t)(100 * kind + p));
             }
         print(name, modes[mode], &d);
+    }
+}
+
+/* The gradient model: what balanced chooses, then matrices, kernels, folded and transposed ones at every grid, with low rank and without. */
+static void model(int dtype, const char *name) {
+    static const struct { unsigned ndim; uint64_t shape[4]; } shapes[] = {
+        {1, {1500}}, {2, {40, 33}}, {2, {70, 5}}, {4, {8, 16, 3, 3}}, {4, {17, 3, 5, 5}}, {3, {9, 17, 2}}, {3, {4, 5, 200}}};
+    static const char *const names[] = {"aligned", "aligned+", "aligned*", "centred", "centred+", "centred*",
+                                        "dithered", "dithered+", "dithered*", "shrunk", "shrunk+", "shrunk*"};     /* + low rank, * at its best */
+    digest d = start;
+    for (int mode = GSZ_ABS; mode <= GSZ_PSNR; mode++)
+        for (int kind = 0; kind < KINDS; kind++) {
+            sample s = {dtype, 4, {12, 24, 3, 3}, (sample_kind)kind, mode_bounds[mode], mode, GSZ_PREDICT_AUTO, GSZ_LEVEL_BALANCED, ANY_GRID};
+            add(&d, &s, (uint64_t)kind);
+        }
+    print(name, "balanced", &d);
+    for (int grid = ALIGNED; grid <= SHRUNK; grid++) {
+        d = start;
+        for (size_t shape = 0; shape < sizeof shapes / sizeof shapes[0]; shape++)
+            for (int kind = 0; kind < KINDS; kind++) {
+                sample s = {dtype, shapes[shape].ndim, {0}, (sample_kind)kind, shape & 1 ? 1e-2 : 1e-1, shape & 2 ? GSZ_RMS : GSZ_ABS,
+                            GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, (sample_grid)grid};
+                memcpy(s.shape, shapes[shape].shape, sizeof s.shape);
+                add(&d, &s, shape);
+            }
+        print(name, names[3 * (grid - ALIGNED)], &d);
+        for (int level = GSZ_LEVEL_BALANCED; level <= GSZ_LEVEL_BEST; level += GSZ_LEVEL_BEST) {
+            static const sample table[] = {
+                {0, 2, {66, 63}, OUTER, 3e-3, 0, 0, 0, ANY_GRID}, {0, 4, {40, 24, 2, 3}, OUTER, 1e-2, 0, 0, 0, ANY_GRID},
+                {0, 2, {900, 12}, OUTER, 1e-3, 0, 0, 0, ANY_GRID}, {0, 4, {70, 9, 3, 3}, OUTER, 3e-3, 0, 0, 0, ANY_GRID}};
+            d = start;
+            for (size_t shape = 0; shape < sizeof table / sizeof table[0]; shape++) {
+                sample s = table[shape];
+                s.dtype = dtype;
+                s.grid = (sample_grid)grid;
+                s.level = level;
+                s.predictor = GSZ_PREDICT_LOW_RANK;
+                add(&d, &s, shape);
+            }
+            print(name, names[3 * (grid - ALIGNED) + 1 + (level == GSZ_LEVEL_BEST)], &d);
+        }
     }
 }
 
@@ -84,6 +126,8 @@ static void bounds(void) {
             for (int kind = HEAVY; kind <= ANY_BITS; kind++) {
                 sample s = {dtype, 1, {700}, (sample_kind)kind, table[i], GSZ_ABS, i % 2 ? GSZ_PREDICT_LORENZO1 : GSZ_PREDICT_NONE};
                 add(&d, &s, i);
+                s.predictor = GSZ_PREDICT_STRUCTURE;
+                add(&d, &s, i);
             }
     print("any", "bounds", &d);
 }
@@ -94,44 +138,49 @@ static void shapes(void) {
         {GSZ_FLOAT32, 0, {0}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_AUTO}, {GSZ_FLOAT64, 2, {0, 5}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_AUTO},
         {GSZ_INT8, 1, {0}, NORMAL, 0, GSZ_ABS, GSZ_PREDICT_AUTO}, {GSZ_FLOAT32, 4, {1, 1, 1, 1}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_AUTO},
         {GSZ_FLOAT32, 4, {3, 1, 40, 2}, SMOOTH, 1e-3, GSZ_ABS, GSZ_PREDICT_LORENZO3},
-        {GSZ_FLOAT16, 1, {2}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_LORENZO1}};
+        {GSZ_FLOAT16, 1, {2}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_LORENZO1}, {GSZ_FLOAT64, 1, {2}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_STRUCTURE},
+        {GSZ_FLOAT32, 4, {1, 3, 1, 200}, NORMAL, 1e-2, GSZ_ABS, GSZ_PREDICT_STRUCTURE}};
     digest d = start;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) add(&d, &table[i], i);
     print("any", "shapes", &d);
 }
 
-/* Several chunks, and several tensors in a message. */
+/* Several chunks, several segments. */
 static void large(void) {
-    static const sample table[] = {
-        {GSZ_FLOAT32, 1, {600001}, NORMAL, 1e-2, GSZ_REL, GSZ_PREDICT_NONE},
-        {GSZ_FLOAT32, 2, {500, 700}, SMOOTH, 1e-2, GSZ_ABS, GSZ_PREDICT_LORENZO2},
-        {GSZ_FLOAT64, 1, {300000}, SPARSE, 1e-2, GSZ_RMS, GSZ_PREDICT_AUTO},
-        {GSZ_INT32, 1, {300000}, SMOOTH, 0, GSZ_ABS, GSZ_PREDICT_AUTO}};
+    static const struct { const char *what; sample s; } table[] = {
+        {"chunks", {GSZ_FLOAT32, 1, {600001}, NORMAL, 1e-2, GSZ_REL, GSZ_PREDICT_NONE}},
+        {"planes", {GSZ_FLOAT32, 2, {500, 700}, SMOOTH, 1e-2, GSZ_ABS, GSZ_PREDICT_LORENZO2}},
+        {"chunks", {GSZ_FLOAT64, 1, {300000}, SPARSE, 1e-2, GSZ_RMS, GSZ_PREDICT_AUTO, GSZ_LEVEL_FAST, ANY_GRID}},
+        {"chunks", {GSZ_INT32, 1, {300000}, SMOOTH, 0, GSZ_ABS, GSZ_PREDICT_AUTO}},
+        {"segments", {GSZ_FLOAT32, 2, {1400, 800}, OUTER, 1e-2, GSZ_RMS, GSZ_PREDICT_AUTO}},
+        {"segments", {GSZ_FLOAT16, 1, {1100000}, SPARSE, 1e-2, GSZ_RMS, GSZ_PREDICT_AUTO}}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         digest d = start;
-        add(&d, &table[i], i);
-        print(dtype_names[i == 2 ? 3 : i == 3 ? 6 : 2], i == 1 ? "planes" : "chunks", &d);
+        add(&d, &table[i].s, i);
+        print(dtype_names[table[i].s.dtype == GSZ_INT32 ? 6 : table[i].s.dtype], table[i].what, &d);
     }
 }
 
-static void named(void) {
-    gsz_input in[6];
-    void *data[6];
+/* Several tensors in a message. */
+static void named(const sample *samples, size_t count, const char *what) {
     digest d = start;
-    uint8_t *message;
+    gsz_message *m;
     size_t size;
-    for (size_t i = 0; i < 6; i++) {
-        data[i] = sample_make(&sample_set[3 * i], i);
-        in[i] = sample_input(&sample_set[3 * i], data[i]);
-        in[i].name = &"encoder.layer"[i];
-        in[i].name_length = 13 - 2 * i;
+    uint8_t *message = sample_tensors(samples, count, 1, &options, &size);
+    CHECK_EQ(gsz_open(message, size, &options, &m), GSZ_OK);
+    for (size_t i = 0; i < count; i++) {
+        gsz_info info;
+        CHECK_EQ(gsz_message_info(m, i, &info), GSZ_OK);
+        void *out = malloc((size_t)info.nbytes + 1);
+        CHECK_EQ(gsz_decode(m, i, out, (size_t)info.nbytes), GSZ_OK);
+        d.values = hash_values(d.values, out, (size_t)info.elements, gsz_itemsize(info.dtype));
+        free(out);
     }
-    CHECK_EQ(gsz_encode(in, 6, 1, &options, &message, &size), GSZ_OK);
     d.message = hash_bytes(d.message, message, size);
     d.bytes = size;
-    gsz_free(&options, message);
-    for (size_t i = 0; i < 6; i++) free(data[i]);
-    print("any", "named", &d);
+    print("any", what, &d);
+    gsz_close(m);
+    free(message);
 }
 
 int main(int argc, char **argv) {
@@ -144,10 +193,13 @@ int main(int argc, char **argv) {
     }
     printf("# dtype   detail    message          values           bytes\n");
     for (int i = 0; i < 4; i++) floats(sample_dtypes[i], dtype_names[i]);
+    for (int i = 0; i < 4; i++) model(sample_dtypes[i], dtype_names[i]);
     for (size_t i = 0; i < SAMPLE_DTYPES; i++) exact(sample_dtypes[i], dtype_names[i]);
     bounds();
     shapes();
-    named();
+    named(sample_set, SAMPLE_MOST, "named");
+    named(sample_shared, SAMPLE_SHARED, "shared");
+    named(sample_cut, SAMPLE_CUT, "cut");
     large();
     return 0;
 }

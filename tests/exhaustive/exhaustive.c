@@ -17,7 +17,10 @@ static const double bounds[] = {1e-41, 1e-3, 1.0, 1e30};
 
 static uint64_t stride = 64;
 static uint64_t next_block;
-static uint64_t checked[BOUNDS], violations[BOUNDS], approximate[BOUNDS];
+/* Bins on multiples of their width, and under the gradient model, where it takes a block: aligned and centred ones in turn. */
+enum { MULTIPLES, MODEL, WAYS };
+static const char *const ways[WAYS] = {"multiples", "model"};
+static uint64_t checked[WAYS][BOUNDS], violations[WAYS][BOUNDS], approximate[WAYS][BOUNDS], modelled[WAYS][BOUNDS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static uint64_t patterns(void) { return ((uint64_t)1 << 32) / stride; }
@@ -48,24 +51,26 @@ static int surely_within(uint32_t x, uint32_t y, double eb) {
     return is_finite(x) && is_finite(y) && d <= eb * (1 - 0x1p-50) && -d <= eb * (1 - 0x1p-50);
 }
 
-/* One block at one bound. */
-static void run(const uint32_t *x, uint32_t *y, size_t n, size_t b) {
+/* One block at one bound, in one way. */
+static void run(const uint32_t *x, uint32_t *y, size_t n, size_t b, int way, int grid) {
     uint64_t shape = n, bad = 0, changed = 0;
     gsz_input in;
     gsz_options options;
     gsz_message *m;
+    gsz_info info;
     uint8_t *data;
     size_t size;
-    memset(&in, 0, sizeof in);
+    gsz_input_init(&in);
     in.dtype = GSZ_FLOAT32;
     in.ndim = 1;
     in.shape = &shape;
     in.data = x;
     in.bound = bounds[b];
-    in.predictor = GSZ_PREDICT_NONE;
+    in.predictor = way == MODEL ? GSZ_PREDICT_STRUCTURE : GSZ_PREDICT_NONE;
+    in.grid = grid;
     gsz_options_init(&options);
     if (gsz_encode(&in, 1, 0, &options, &data, &size) != GSZ_OK || gsz_open(data, size, &options, &m) != GSZ_OK
-        || gsz_decode(m, 0, y, n * 4) != GSZ_OK) {
+        || gsz_message_info(m, 0, &info) != GSZ_OK || gsz_decode(m, 0, y, n * 4) != GSZ_OK) {
         fprintf(stderr, "exhaustive: a call failed\n");
         exit(2);
     }
@@ -79,9 +84,10 @@ static void run(const uint32_t *x, uint32_t *y, size_t n, size_t b) {
         if (bad++ < 3) report(x[i], y[i], bounds[b]);
     }
     pthread_mutex_lock(&lock);
-    checked[b] += n;
-    violations[b] += bad;
-    approximate[b] += changed;
+    checked[way][b] += n;
+    violations[way][b] += bad;
+    approximate[way][b] += changed;
+    modelled[way][b] += info.codec == GSZ_CODEC_MODEL ? n : 0;
     pthread_mutex_unlock(&lock);
 }
 
@@ -95,7 +101,8 @@ static void *worker(void *arg) {
         pthread_mutex_unlock(&lock);
         if (block * n >= patterns()) break;
         for (size_t i = 0; i < n; i++) x[i] = pattern_at(block * n + i);
-        for (size_t b = 0; b < BOUNDS; b++) run(x, y, n, b);
+        for (size_t b = 0; b < BOUNDS; b++)
+            for (int way = 0; way < WAYS; way++) run(x, y, n, b, way, block & 1 ? GSZ_GRID_CENTRED : GSZ_GRID_ALIGNED);
     }
     free(x);
     free(y);
@@ -119,10 +126,12 @@ int main(int argc, char **argv) {
     for (unsigned t = 0; t < threads; t++)
         if (pthread_create(&id[t], NULL, worker, NULL) != 0) return 2;
     for (unsigned t = 0; t < threads; t++) (void)pthread_join(id[t], NULL);
-    for (size_t b = 0; b < BOUNDS; b++) {
-        printf("float32, bound %-6g: %llu patterns checked, %llu not exact, %llu violations\n", bounds[b],
-               (unsigned long long)checked[b], (unsigned long long)approximate[b], (unsigned long long)violations[b]);
-        bad += violations[b] + (checked[b] != patterns());
-    }
+    for (int way = 0; way < WAYS; way++)
+        for (size_t b = 0; b < BOUNDS; b++) {
+            printf("float32, %s, bound %-6g: %llu patterns checked, %llu under the model, %llu not exact, %llu violations\n", ways[way], bounds[b],
+                   (unsigned long long)checked[way][b], (unsigned long long)modelled[way][b], (unsigned long long)approximate[way][b],
+                   (unsigned long long)violations[way][b]);
+            bad += violations[way][b] + (checked[way][b] != patterns());
+        }
     return bad != 0;
 }

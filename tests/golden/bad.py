@@ -33,14 +33,19 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
     def name(data: bytes) -> bytes:
         return draw.named(draw.constant(draw.INT8, [], b"\1", name=data))
 
+    def after_ae(front: int, back: int, middle: bytes) -> bytes:
+        """A name of pieces, after "aé"."""
+        return draw.named(draw.constant(draw.INT8, [], b"\1", name="aé".encode()),
+                          (draw.entry(draw.INT8, [], draw.CONSTANT, b"\1", middle, front, back), None))
+
     return {
         # 2. message
         "magic": (b"GZS" + whole[3:], C, 10, "2: magic"),
-        "magic_short": (b"GX", C, 10, "7: the first bytes are not those of the magic"),
+        "magic_short": (b"GX", C, 10, "8: the first bytes are not those of the magic"),
         "version": (draw.header(scalar, version=1), U, 11, "2: version"),
         "version_255": (draw.header(scalar, version=255), U, 11, "2: version"),
         "flags": (draw.header(scalar, flags=2), U, 12, "2: reserved flags"),
-        "nothing": (b"", T, 20, "7: no bytes"),
+        "nothing": (b"", T, 20, "8: no bytes"),
         "cut_magic": (whole[:2], T, 20, "2: stops in the magic"),
         "cut_length": (b"GSZ\0\0\x80", T, 20, "2: stops in the table length"),
         "cut_table": (whole[:12], T, 20, "2: stops in the table"),
@@ -63,13 +68,13 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
         "table_no_count": (draw.header(b"", flags=1), C, 32, "3: no number of entries"),
         "count_large": (draw.named(draw.constant(draw.INT8, [], b"\1", name=b"a"), count=2),
             C, 32, "3: fewer entries than counted"),
-        "count_huge": (draw.header(draw.varint(2**63) + b"\1a" + scalar, flags=1),
+        "count_huge": (draw.header(draw.varint(2**63) + b"\0\0\1a" + scalar, flags=1),
             C, 32, "3: fewer entries than counted"),
         "count_small": (draw.named(draw.constant(draw.INT8, [], b"\1", name=b"a"),
                                    draw.constant(draw.INT8, [], b"\1", name=b"b"), count=1), C, 32, "3: more entries than counted"),
         # 3.1 entry
         "name_long": (name(b"x" * 1024), C, 32, "3.1: a name of 1,024 bytes"),
-        "name_beyond": (draw.header(b"\1\5ab", flags=1), C, 32, "3.1: a name beyond the table"),
+        "name_beyond": (draw.header(b"\1\0\0\5ab", flags=1), C, 32, "3.1: a name beyond the table"),
         "name_overlong": (name(b"\xc0\x80"), C, 32, "3.1: UTF-8, not the shortest form"),
         "name_overlong3": (name(b"\xe0\x9f\xbf"), C, 32, "3.1: UTF-8, not the shortest form"),
         "name_overlong4": (name(b"\xf0\x8f\xbf\xbf"), C, 32, "3.1: UTF-8, not the shortest form"),
@@ -79,10 +84,19 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
         "name_cut": (name("é".encode()[:1]), C, 32, "3.1: UTF-8, cut off"),
         "name_twice": (draw.named(*[draw.constant(draw.INT8, [], b"\1", name=n) for n in (b"b", b"a", b"b")]),
             C, 32, "3.1: a name twice"),
+        "name_front": (after_ae(4, 0, b"b"), C, 32, "3.1: more bytes in front than the name before has"),
+        "name_back": (after_ae(0, 4, b"b"), C, 32, "3.1: more bytes behind than the name before has"),
+        "name_ends": (after_ae(2, 2, b"b"), C, 32, "3.1: both ends together more than the name before"),
+        "name_first": (draw.header(b"\1\1\0\0" + scalar, flags=1), C, 32, "3.1: the first name has none before"),
+        "name_ends_cut": (after_ae(2, 0, b"b"), C, 32, "3.1: half a character of the name before"),
+        "name_ends_twice": (after_ae(1, 2, b""), C, 32, "3.1: a name twice, in other pieces"),
+        "name_ends_long": (draw.named(draw.constant(draw.INT8, [], b"\1", name=b"x" * 1023), (
+            draw.entry(draw.INT8, [], draw.CONSTANT, b"\1", b"y" * 514, 255, 255), None)), C, 32, "3.1: a name of 1,024 bytes"),
+        "name_length_long": (draw.header(b"\1\0\0\x81\0a" + scalar, flags=1), C, 32, "1.2: not the shortest form"),
         "dtype": (draw.message(draw.constant(4, [], b"\0")), U, 12, "3.1: reserved dtype"),
         "dtype_17": (draw.message(draw.constant(17, [], b"\0")), U, 12, "3.1: reserved dtype"),
         "dimensions": (draw.message(int8([1] * 33)), C, 32, "3.1: 33 dimensions"),
-        "shape_long": (draw.header(bytes([draw.INT8, 1]) + b"\x81\0" + b"\1\0"),
+        "shape_long": (draw.header(bytes([draw.INT8 | draw.CONSTANT << 5, 1]) + b"\x81\0" + b"\0"),
             C, 32, "1.2: a dimension not in the shortest form"),
         "shape_missing": (draw.header(bytes([draw.INT8, 3, 1])), C, 32, "3.1: dimensions missing"),
         "too_large": (draw.message(draw.constant(draw.INT8, [2**31, 2**31, 2], b"\0")),
@@ -94,7 +108,8 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
         "too_large_sum": (draw.named(*[draw.constant(draw.INT8, [2**62], b"\0", name=bytes([65 + i])) for i in range(4)]),
                           L, 62, "2: 2^64 bytes in all"),
         # 3.2 codecs
-        "codec": (draw.message((draw.entry(draw.INT8, [1], 5), None)), U, 12, "3.2: reserved codec"),
+        "codec": (draw.message((draw.entry(draw.INT8, [1], 6), None)), U, 12, "3.2: reserved codec"),
+        "codec_7": (draw.message((draw.entry(draw.INT8, [1], 7), None)), U, 12, "3.2: reserved codec"),
         "codec_empty": (draw.message((draw.entry(draw.INT8, [1], draw.EMPTY), None)),
             C, 32, "3.2: empty, with elements"),
         "codec_raw_empty": (draw.message(int8([0])), C, 32, "3.2: raw, without elements"),
@@ -105,7 +120,9 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
         "section_length_long": (draw.header(draw.entry(draw.INT8, [3], draw.RAW, b"\x83\0")) + draw.sealed(b"123"),
             C, 32, "1.2: not the shortest form"),
         "mode": (plain(draw.chunk(ok), mode=5), U, 12, "3.2: reserved mode"),
-        "grid": (plain(draw.chunk(ok), grid=1), U, 12, "3.2: reserved grid"),
+        "grid": (plain(draw.chunk(ok), grid=1), U, 12, "3.2: a centred grid is for the model only"),
+        "grid_2": (plain(draw.chunk(ok), grid=2), U, 12, "3.2: a dithered grid is for the model only"),
+        "grid_3": (plain(draw.chunk(ok), grid=3), U, 12, "3.2: a shrunk grid is for the model only"),
         "predictor": (plain(draw.chunk(ok), predictor=4), U, 12, "3.2: reserved predictor"),
         "coder": (plain(draw.chunk(ok), coder=1), U, 12, "3.2: reserved coder"),
         "uniform_integer": (draw.message(draw.uniform(draw.INT32, [4], draw.chunk(ok))),
@@ -115,6 +132,8 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
         "eb_nan": (bound(math.nan), C, 32, "3.2: bound NaN"),
         "eb_infinite": (bound(math.inf), C, 32, "3.2: bound infinite"),
         "eb_step": (bound(2.0**-151), C, 32, "5.1: a step of 0"),
+        "eb_none": (bound(None), C, 32, "3.2: a bound of an entry before, and there is none"),
+        "eb_short": (draw.header(bytes([draw.FLOAT32 | draw.UNIFORM << 5, 1, 4, 7 << 5, 63, 224])), C, 32, "3.2: a bound cut off"),
         "lorenzo2_dimensions": (plain(draw.chunk(ok), predictor=2), C, 32, "5.2: predictor 2 of one dimension"),
         "lorenzo3_dimensions": (draw.message(draw.uniform(draw.FLOAT32, [2, 1, 2], draw.chunk(ok), predictor=3)),
             C, 32, "5.2: predictor 3 of two dimensions"),
@@ -238,4 +257,173 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
             C, 35, "6.2: a symbol above 127"),
         "plane_symbol_below": (one_plane(b"\1" + draw.coded_plane(draw.symbols([value(-129), value(1)]))),
             C, 35, "6.2: a symbol below -128"),
+            **bad_models(),
+    }
+
+
+def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
+    """7. the gradient model: tensors of two rows of four float32, or of twelve rows of sixteen."""
+    C, U, T = "CorruptError", "UnsupportedError", "TruncatedError"
+    f32 = draw.FLOAT32
+
+    def rows(count: int = 2, **options) -> draw.Segment:
+        """Head and rows of 4 ones."""
+        segment = draw.Segment().head([1] * count, **options)
+        for _ in range(2 * count):
+            segment.step([65, 65])
+        return segment
+
+    def model(segment: draw.Segment, shape=(2, 4), dtype: int = f32, eb: float | None = 0.5, states: int = 0, coding=None, **parts):
+        entry = draw.model(dtype, shape, eb)
+        return draw.modelled([entry], segment.tables if coding is None else coding, [segment.payload(states, **parts)])
+
+    def table(bits: draw.Bits, filler: int = 0) -> bytes:
+        """Another table for the rows."""
+        return model(rows(), coding=draw.tables({**draw.USUAL, draw.CONTEXT: bits}, filler))
+
+    def side(put) -> bytes:
+        """Other side bits than a head has."""
+        return model(rows(), side=put(draw.Bits()).bytes())
+
+    def ranked(rank: int, shape=(12, 16), scales=None, shift: int = 8, up=None, a: int = 1, b: int = 1) -> draw.Segment:
+        """Up to the factors, of `a` and `b` everywhere."""
+        scales = [1] * shape[0] if scales is None else scales
+        live = sum(scale > 0 for scale in scales)
+        segment = draw.Segment().head(scales, rank=rank).low_rank(shift, [0] * rank if up is None else up)
+        segment.factor([[[a] * live]] * rank, 0).factor([[[b] * (shape[1] // 2)] * 2] * rank, 1)
+        for _ in range(2 * live):
+            segment.step([64] * (shape[1] // 2))
+        return segment
+
+    def low_rank(rank: int = 1, shape=(12, 16), **options) -> bytes:
+        return model(ranked(rank, shape, **options), shape)
+
+    def factor(element: int | None = None, number: int = 0) -> bytes:
+        """A factor a of one component, with an escaped element or a number for its first lane."""
+        segment = draw.Segment().head([1] * 12, rank=1).low_rank(8, [0]).weights().scales([1], 21)
+        segment.step([0] + [65] * 11, draw.CONTEXT + 21).side.number(4, number)
+        if element is not None:
+            segment.side.put(element, 32)
+        segment.factor([[[1] * 8] * 2], 1)
+        for _ in range(24):
+            segment.step([64] * 8)
+        return model(segment, (12, 16))
+
+    def alone(symbols, put=lambda bits: bits, **parts) -> bytes:
+        """A row of two, a step each; `put`: more side bits."""
+        segment = draw.Segment().head([1]).step(symbols[:1]).step(symbols[1:])
+        put(segment.side)
+        return model(segment, (2,), **parts)
+
+    def scaled(*symbols) -> bytes:
+        """Two rows with these symbols of scales."""
+        segment = draw.Segment().head(())
+        segment.steps = [[(20, symbol) for symbol in symbols]]
+        for _ in range(4):
+            segment.step([65, 65])
+        return model(segment)
+
+    def random(f: int) -> bytes:
+        """Two rows of zeros with random offsets."""
+        segment = draw.Segment(draw.ALL).head([0, 0], f)
+        segment.steps = [[(97, 127), (97, 127)]]
+        return segment.payload()
+
+    good, whole = rows(), model(rows())
+    low = draw.Segment().head([1], weights=(1 << 14, 0, 0, 0)).step([64] * 2, draw.WIDE).step([64], draw.WIDE)
+    low.low.put(0, 6)       # two low bits a lane
+    coins = draw.Segment({20: draw.EVERY, draw.CONTEXT: draw.listed({65: 1024})}).head([1, 1])  # 64 or 65, whatever the words
+    for _ in range(4):
+        coins.step([64, 65] * 4)
+    entry, coding, payload = draw.model(f32, (2, 4)), good.tables, good.payload()
+    start, words = good.coded(1)
+    of = lambda entry, **options: draw.modelled([entry], coding, [payload], **options)      # noqa: E731
+
+    return {
+        # 3. table
+        "model_integer": (of(draw.model(draw.INT32, (2, 4))), C, 32, "3.2: model of integers"),
+        "model_empty": (of(draw.model(f32, (0, 4))), C, 32, "3.2: model, without elements"),
+        "model_eb": (of(draw.model(f32, (2, 4), math.inf)), C, 32, "3.2: bound infinite"),
+        "model_eb_none": (of(draw.model(f32, (2, 4), None)), C, 32, "3.2: a bound of an entry before, and there is none"),
+        "model_eb_step": (of(draw.model(f32, (2, 4), 2.0**-151)), C, 32, "5.1: a step of 0"),
+        "model_origin": (draw.header(draw.model(f32, (2, 4), grid=2) + bytes(11)), C, 32, "3: half a slot"),
+        "model_mode": (of(draw.model(f32, (2, 4), mode=7)), U, 12, "3.2: reserved mode"),
+        "model_no_tables": (draw.header(entry), C, 32, "3: neither coding tables nor lengths"),
+        "model_no_length": (of(entry, lengths=b""), C, 32, "3: no length of the segment"),
+        "model_length_long": (of(entry, lengths=bytes([len(payload) | 128, 0])), C, 32, "1.2: not the shortest form"),
+        "model_length_limit": (of(entry, lengths=draw.varint(2**62 + 1)), C, 32, "2: segment length above 2^62"),
+        "model_length_more": (of(entry, lengths=draw.varint(len(payload)) + b"\0"), C, 32, "3: a length too many"),
+        "model_parts": (of(draw.model(f32, (2**13, 2**10))), C, 32, "7.1: eight parts, one length"),
+        "model_claim": (of(draw.model(draw.FLOAT16, (2**61,))), C, 32, "7.1: more parts than bytes"),
+        "cut_segment": (whole[:-6], T, 20, "2: stops in a segment"),
+        "cut_segment_checksum": (whole[:-1], T, 20, "2: stops in a segment's checksum"),
+        "segment_checksum": (whole[:-4] + b"\0\0\0\0", C, 31, "7.1: checksum of a segment"),
+        "trailing_segment": (whole + b"\0", C, 36, "2: a byte after the message"),
+        # 7.1 segments
+        "segment_empty": (draw.modelled([entry], coding, [b""]), C, 35, "7.1: no segment"),
+        "segment_states": (model(rows(), states=3), U, 12, "7.1: reserved number of states"),
+        "segment_low_long": (draw.modelled([entry], coding, [b"\0\x80\0" + payload[2:]]), C, 35, "1.2: not the shortest form"),
+        "segment_low_beyond": (draw.modelled([entry], coding, [b"\0\x7f" + payload[2:]]), C, 35, "7.1: low bits beyond it"),
+        "segment_side_beyond": (draw.modelled([entry], coding, [payload[:2] + b"\x7f" + payload[3:]]),
+            C, 35, "7.1: side bits beyond it"),
+        "segment_side_left": (model(rows(), side=good.side.bytes() + b"\0"), C, 35, "7.1: side bits left"),
+        "segment_side_missing": (model(rows(), side=good.side.bytes()[:-1]), C, 35, "7.1: side bits missing"),
+        "segment_side_filler": (model(rows(), side=good.side.bytes(1)), C, 35, "1.3: filler bits of the side bits"),
+        "segment_low_left": (model(rows(), low=b"\0"), C, 35, "7.1: low bits left"),
+        "segment_low_missing": (model(low, (1, 3), low=b""), C, 35, "7.5: low bits missing"),
+        "segment_low_filler": (model(low, (1, 3), low=low.low.bytes(1)), C, 35, "1.3: filler bits of the low bits"),
+        # 7.2 coding tables
+        "table_level": (table(draw.geometric(66, 10)), C, 33, "7.2: level 66"),
+        "table_binary": (table(draw.binary(66)), C, 33, "7.2: level 66"),
+        "table_binary_missing": (draw.header(draw.model(f32, (2, 4)) + draw.tables({0: draw.binary(1)})[:-6]), C, 33, "7.2: bits missing"),
+        "table_first": (table(draw.listed({}, first=65)), C, 33, "7.2: first 65"),
+        "table_last": (table(draw.listed({}, last=63)), C, 33, "7.2: last 63"),
+        "table_frequencies": (table(draw.listed({63: 1024, 65: 1025})), C, 33, "7.2: frequencies of 2,049 slots"),
+        "table_frequency": (table(draw.listed({63: 2049})), C, 33, "7.2: a frequency of 2,049"),
+        "table_number": (table(draw.Bits().put(2, 2).put(63, 7).put(64, 7).text("1" * 29 + "0")), C, 33, "1.5: a number too long"),
+        "table_missing": (draw.header(entry + coding[:-2]), C, 33, "7.2: bits missing"),
+        "table_filler": (model(rows(), coding=draw.tables({**draw.USUAL, 0: draw.EVERY}, 1)), C, 33, "1.3: filler bits of the tables"),
+        # 7.3 rANS
+        "states_missing": (draw.modelled([entry], coding, [bytes([0, 0, 2]) + start[:3] + good.side.bytes()]), C, 34, "7.3: no state"),
+        "states_few": (model(rows(), states=1, start=start * 3, words=b""), C, 34, "7.3: three states of four"),
+        "state_small": (model(rows(), start=b"\xff\x7f\0\0"), C, 34, "7.3: a state below 2^15"),
+        "state_large": (model(rows(), start=b"\0\0\0\x80"), C, 34, "7.3: a state of 2^31"),
+        "state_end": (model(rows(), start=(int.from_bytes(start, "little") ^ 1 << 28).to_bytes(4, "little")),
+            C, 34, "7.3: a state that ends elsewhere"),
+        "words_missing": (model(coins, (2, 16), words=coins.coded(1)[1][:-2]), C, 34, "7.3: words missing"),
+        "words_half": (model(coins, (2, 16), words=coins.coded(1)[1][:-1]), C, 34, "7.3: half a word"),
+        "words_left": (model(rows(), words=words + b"\0\0"), C, 34, "7.3: a word too many"),
+        # 7.5 rows
+        "escape_missing": (alone([0, 64]), C, 35, "7.5: a symbol 0 without its number"),
+        "escape_short": (alone([0, 64], lambda bits: bits.number(4, 0).put(1, 24)), C, 35, "7.5: an escaped element cut off"),
+        "number_long": (alone([64, 0], lambda bits: bits.text("1" * 25 + "0").put(0, 29)), C, 35, "1.5: a number too long"),
+        # 7.6 head
+        "head_missing": (side(lambda bits: bits.put(0, 4)), C, 35, "7.6: no weights"),
+        "unit_bits": (model(rows(f=13)), C, 35, "7.6: 13 unit bits"),
+        "unit_bits_random": (draw.modelled([draw.model(f32, (2, 4), grid=2)], draw.tables(draw.ALL), [random(3)], origin=bytes(12)),
+            C, 35, "7.6: three unit bits with random offsets"),
+        "unit_shrunk": (draw.modelled([draw.model(f32, (2, 4), 2.0**-123, grid=3)], draw.tables(draw.ALL), [random(4)], origin=bytes(12)),
+            C, 35, "7.5: a unit that is normal but for the shrunk grid"),
+        "unit": (model(rows(), eb=2.0**-128), C, 35, "7.5: a unit that is subnormal"),
+        "unit_of_bits": (model(rows(f=4), eb=2.0**-124), C, 35, "7.5: a step that is normal, and a unit that is not"),
+        "unit_float64": (model(rows(), dtype=draw.FLOAT64, eb=2.0**-1024), C, 35, "7.5: a unit that is subnormal"),
+        "weight_long": (side(lambda bits: bits.put(0, 4).put(1, 1).text("1" * 24 + "0").put(0, 29)), C, 35, "1.5: a weight too long"),
+        "scale_escape": (scaled(0, 64), C, 35, "7.6: no scale of -63"),
+        "scale_0": (scaled(63, 64), C, 35, "7.6: no scale of 0 but by 127"),
+        "scale_64": (scaled(126, 65), C, 35, "7.6: a scale of 64"),
+        # 7.7 low rank
+        "rank_small": (low_rank(shape=(7, 16)), C, 35, "7.7: low rank of seven rows"),
+        "rank_narrow": (model(ranked(1, (7, 20)), (20, 7)), C, 35, "7.7: low rank of seven rows, transposed"),
+        "rank_folded": (model(draw.Segment().head([1] * 9, rank=1), (8 * 512 + 1,)), C, 35, "7.7: low rank with a row that is not whole"),
+        "rank_zeros": (low_rank(scales=[0] * 12), C, 35, "7.7: low rank of zeros"),
+        "rank_rows": (low_rank(13), C, 35, "7.7: more components than rows"),
+        "rank_columns": (low_rank(17, (20, 16)), C, 35, "7.7: more components than columns"),
+        "rank_64": (low_rank(64, (64, 64)), C, 35, "7.7: 64 components"),
+        "shift_0": (low_rank(shift=0), C, 35, "7.7: shift 0"),
+        "shift_31": (low_rank(shift=31), C, 35, "7.7: shift 31"),
+        "up_15": (low_rank(up=[15]), C, 35, "7.7: up 15"),
+        "factor_up": (low_rank(up=[14], a=2), C, 35, "7.7: |a| 2^up above 32,767"),
+        "factor_large": (factor(number=2 * 32768 + 2), C, 35, "7.7: a factor above 32,767"),
+        "factor_fraction": (factor(0x3f000000), C, 35, "7.7: a factor of 0.5"),
+        "factor_nan": (factor(0x7fc00000), C, 35, "7.7: a factor of NaN"),
     }

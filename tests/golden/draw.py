@@ -4,14 +4,19 @@ Numbers of sections are those of docs/format.md.  Nothing here checks anything: 
 """
 from __future__ import annotations
 
+import random
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+
+from gradsz import _reference
 from gradsz._reference import crc32c
+from gradsz.errors import CorruptError
 
 FLOAT16, BFLOAT16, FLOAT32, FLOAT64 = 0, 1, 2, 3
 INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, BOOL = range(8, 17)
-EMPTY, CONSTANT, RAW, EXACT, UNIFORM = range(5)
+EMPTY, CONSTANT, RAW, EXACT, UNIFORM, MODEL = range(6)
 
 
 # ---- 1. conventions
@@ -37,6 +42,14 @@ class Bits:
     def text(self, text: str) -> Bits:
         self.bits += [int(c) for c in text if c != " "]
         return self
+
+    def number(self, order: int, v: int) -> Bits:
+        w = v + (1 << order)
+        b = w.bit_length() - 1
+        return self.put((1 << b - order) - 1, b - order + 1).put(w, b)
+
+    def signed(self, order: int, v: int) -> Bits:
+        return self.number(order, 2 * v if v >= 0 else -2 * v - 1)
 
     def bytes(self, filler: int = 0) -> bytes:
         bits = self.bits + [filler] * (-len(self.bits) % 8)
@@ -69,9 +82,17 @@ def sections(tensors) -> bytes:
 
 # ---- 3. tensor table
 
-def entry(dtype: int, shape, codec: int, parameters: bytes = b"", name: bytes | None = None) -> bytes:
-    start = b"" if name is None else varint(len(name)) + name
-    return start + bytes([dtype, len(shape)]) + b"".join(map(varint, shape)) + bytes([codec]) + parameters
+def entry(dtype: int, shape, codec: int, parameters: bytes = b"", name: bytes | None = None, front: int = 0, back: int = 0) -> bytes:
+    """`name`: the bytes between `front` and `back` others of the name before."""
+    start = b"" if name is None else bytes([front, back]) + varint(len(name)) + name
+    return start + bytes([dtype | codec << 5, len(shape)]) + b"".join(map(varint, shape)) + parameters
+
+
+def bound(eb: float | None, mode: int = 0, grid: int = 0, size: int | None = None) -> bytes:
+    """`eb` in size + 1 bytes, without `size` in as few as do; None: that of an entry before."""
+    data = b"" if eb is None else struct.pack(">d", eb)
+    size = max(len(data.rstrip(b"\0")), min(len(data), 2)) - 1 if size is None else size
+    return bytes([mode | grid << 3 | max(size, 0) << 5]) + data[:size + 1]
 
 
 def constant(dtype: int, shape, element: bytes, name: bytes | None = None):
@@ -86,9 +107,9 @@ def exact(dtype: int, shape, payload: bytes, name: bytes | None = None):
     return entry(dtype, shape, EXACT, varint(len(payload)), name), payload
 
 
-def uniform(dtype: int, shape, payload: bytes, eb: float = 0.5, predictor: int = 0, *, mode: int = 0, grid: int = 0,
-            coder: int = 0, name: bytes | None = None):
-    fields = bytes([mode | grid << 4, predictor | coder << 4]) + struct.pack("<d", eb)
+def uniform(dtype: int, shape, payload: bytes, eb: float | None = 0.5, predictor: int = 0, *, mode: int = 0, grid: int = 0,
+            size: int | None = None, coder: int = 0, name: bytes | None = None):
+    fields = bound(eb, mode, grid, size) + bytes([predictor | coder << 4])
     return entry(dtype, shape, UNIFORM, fields + varint(len(payload)), name), payload
 
 
@@ -214,3 +235,201 @@ def coded_plane(symbol_string: bytes, base: int = 0) -> bytes:
 
 def stored_plane(data: bytes) -> bytes:
     return b"\0" + data
+
+
+# ---- 7. the gradient model
+
+def listed(frequencies: dict[int, int], first: int | None = None, last: int | None = None) -> Bits:
+    """A table of the frequencies of symbols other than 64, which has the rest."""
+    first = min([64, *frequencies]) if first is None else first
+    last = max([64, *frequencies]) if last is None else last
+    bits, before = Bits().put(2, 2).put(first, 7).put(last, 7), 0
+    for symbol in range(first, last + 1):
+        if symbol != 64:
+            bits.number(0 if before < 2 else before.bit_length() - 2, frequencies.get(symbol, 0))
+            before = frequencies.get(symbol, 0)
+    return bits
+
+
+def geometric(level: int, ratio: int) -> Bits:
+    return Bits().put(1, 2).put(level, 7).put(ratio, 6)
+
+
+def binary(level: int) -> Bits:
+    return Bits().put(3, 2).put(level, 7)
+
+
+EVERY = geometric(65, 63)       # has room for every symbol
+
+
+def tables(chosen: dict[int, Bits], filler: int = 0) -> bytes:
+    """Coding tables of all contexts; those that are not chosen are of kind none."""
+    bits = Bits()
+    for contexts in (_reference.VALUES, _reference.FACTORS, _reference.RANDOM):
+        present = any(context in chosen for context in contexts)
+        bits.put(present, 1)
+        for context in contexts if present else ():
+            bits.bits += chosen.get(context, Bits().put(0, 2)).bits
+    return bits.bytes(filler)
+
+
+WEIGHTS = (1024, 0, 0)          # widths: the same everywhere,
+CONTEXT, WIDE = 14, 18          # so that every element has this context where f = 0; that of 2^14, with two raw bits
+USUAL = dict.fromkeys((CONTEXT, WIDE, 20, CONTEXT + 21, 41), EVERY)
+ALL = dict.fromkeys(range(98), EVERY)
+
+
+class Segment:
+    """Heads and rows, drawn step by step.  Widths are constant (WEIGHTS), so contexts are known."""
+
+    def __init__(self, chosen: dict[int, Bits] | None = None):
+        self.tables = tables(USUAL if chosen is None else chosen)
+        self.steps: list[list[tuple[int, int]]] = []    # (context, symbol) of each lane
+        self.low, self.side = Bits(), Bits()
+
+    def step(self, symbols, context: int = CONTEXT) -> Segment:
+        self.steps.append([(context, symbol) for symbol in symbols])
+        return self
+
+    def weights(self, weights=WEIGHTS) -> Segment:
+        """Widths and then those of the families that the view has; None: the usual ones."""
+        self.side.put(weights is not None, 1)
+        for weight in weights or ():
+            self.side.signed(5, weight)
+        return self
+
+    def scales(self, scales, first_context: int = 0) -> Segment:
+        symbols, before = [], 1
+        for scale in scales:
+            symbols.append(64 + scale - before if scale else 127)
+            before = scale or before
+        return self.step(symbols, first_context + 20)
+
+    def head(self, scales, f: int = 0, weights=(*WEIGHTS, 0), rank: int = 0) -> Segment:
+        """As a rule that of a matrix, which has one family."""
+        self.side.put(f, 4)
+        self.weights(weights).scales(scales)
+        self.side.number(2, rank)
+        return self
+
+    def low_rank(self, shift: int, up) -> Segment:
+        self.side.put(shift, 5)
+        for bits in up:
+            self.side.put(bits, 4)
+        return self
+
+    def factor(self, rows, families: int) -> Segment:
+        """Rows of small integers, each as its steps; weights of 0 for so many families."""
+        self.weights((*WEIGHTS, *[0] * families)).scales([1] * len(rows), 21)
+        for row in rows:
+            for step in row:
+                self.step([64 + v for v in step], CONTEXT + 21)
+        return self
+
+    def payload(self, states: int = 0, **parts) -> bytes:
+        """`parts`: words, low, side where they are not to be those drawn."""
+        start, words = self.coded(4 ** (states & 3))
+        words = parts.get("words", words)
+        low, side = parts.get("low", self.low.bytes()), parts.get("side", self.side.bytes())
+        return bytes([states]) + varint(len(low)) + varint(len(side)) + parts.get("start", start) + words + low + side
+
+    def coded(self, states: int) -> tuple[bytes, bytes]:
+        """States and words, by coding the symbols from the last to the first (7.3)."""
+        frequencies = _reference.read_frequencies(_reference.Bytes(self.tables))
+        x, words = [2**15] * states, []
+        for step in reversed(self.steps):
+            for i, (context, symbol) in reversed(list(enumerate(step))):
+                f, start, j = frequencies[context][symbol], sum(frequencies[context][:symbol]), i % states
+                if x[j] >= f << 20:
+                    words.append(x[j] & 0xffff)
+                    x[j] >>= 16
+                x[j] = x[j] // f * 2048 + x[j] % f + start
+        return struct.pack(f"<{states}I", *x), struct.pack(f"<{len(words)}H", *reversed(words))
+
+
+def model(dtype: int, shape, eb: float | None = 0.5, *, mode: int = 0, grid: int = 1, size: int | None = None,
+          name: bytes | None = None) -> bytes:
+    return entry(dtype, shape, MODEL, bound(eb, mode, grid, size), name)
+
+
+def modelled(entries, coding_tables: bytes, payloads, lengths: bytes | None = None, named: bool = False, other=(),
+             origin: bytes = b"") -> bytes:
+    """A message of entries of codec 5, perhaps among others with their sections; payloads of the segments; `origin`: seed, slot."""
+    table = (varint(len(entries)) if named else b"") + b"".join(entries) + origin + coding_tables
+    table += b"".join(varint(len(payload)) for payload in payloads) if lengths is None else lengths
+    return header(table, flags=int(named)) + b"".join(map(sealed, [*other, *payloads]))
+
+
+class Made:
+    """Stands for a decoder's bits: what it asks for is made up, and written to `bits`."""
+
+    def __init__(self, noise: random.Random, bits: Bits, wild: bool):
+        self.noise, self.bits, self.wild = noise, bits, wild
+
+    def take(self, n: int) -> int:
+        v = self.noise.randint(1, 12) if n in (4, 5) else self.noise.getrandbits(n) if n else 0     # unit bits, up, shift
+        self.bits.put(v, n)
+        return v
+
+    def number(self, order: int) -> int:
+        v = self.noise.choice([0, 1, 2, 3, 5, self.noise.getrandbits(6), self.noise.getrandbits(27 if self.wild else 6)])
+        v = 0 if order == 2 and self.noise.random() < 0.5 else v        # a rank is often not possible
+        self.bits.number(order, v)
+        return v
+
+    def signed(self, order: int) -> int:
+        v = self.noise.randint(-60, 60) if not self.wild or self.noise.random() < 0.5 else self.noise.randint(-2**26, 2**26)
+        self.bits.signed(order, v)
+        return v
+
+
+class Invention:
+    """Stands for a decoder's segment (_reference.Segment): whatever the decoder asks for is made up, and drawn."""
+
+    def __init__(self, noise: random.Random, wild: bool):
+        self.noise, self.wild = noise, wild
+        self.drawn = Segment(ALL)
+        self.low, self.side = Made(noise, self.drawn.low, wild), Made(noise, self.drawn.side, wild)
+
+    def step(self, contexts) -> list[int]:
+        contexts = list(contexts)
+        symbols = [self.symbol(context) for context in contexts]
+        if contexts and contexts[0] in (20, 41, 97):
+            symbols = [127 if self.noise.random() < 0.2 else 64 + scale for scale in self.differences(len(contexts))]
+        self.drawn.steps.append(list(zip(contexts, symbols, strict=True)))
+        return symbols
+
+    def differences(self, n: int) -> list[int]:
+        """Of n scales, of which some may be left out."""
+        return [0 if self.noise.random() < 0.7 else self.noise.randint(0, 62 // n) for _ in range(n)]
+
+    def symbol(self, context: int) -> int:
+        if context in _reference.FACTORS or self.noise.random() < 0.7:
+            return self.noise.randint(61, 67)
+        return self.noise.choice([0, 1, 127, self.noise.randint(0, 127)])
+
+
+def invented(seed: int, tensors, wild: bool = False, states: int = 0) -> bytes:
+    """A message of tensors (dtype, shape, eb, grid) whose heads and rows are anything that a decoder takes."""
+    entries = [_reference.Entry(str(i), dtype, tuple(shape), MODEL, eb=eb, grid=grid)
+               for i, (dtype, shape, eb, grid) in enumerate(tensors)]
+    noise, payloads, models = random.Random(seed), [], {}
+    origin = (noise.getrandbits(64), noise.getrandbits(32)) if any(entry.grid > 1 for entry in entries) else (0, 0)
+    for parts in _reference.cut(entries):
+        for _ in range(1000):
+            segment = Invention(noise, wild)
+            try:
+                for part in parts:
+                    entry = entries[part.tensor]
+                    if part.first == 0:
+                        models[part.tensor] = _reference.read_head(segment, entry, (origin[0], part.tensor, origin[1]))
+                    out = np.zeros(entry.elements, f"u{entry.itemsize}")
+                    _reference.decode_rows(segment, models[part.tensor], part.first, part.last, out)
+                break
+            except CorruptError:        # a rank or a factor that does not go: another try
+                pass
+        else:
+            raise AssertionError("nothing that a decoder takes")
+        payloads.append(segment.drawn.payload(states))
+    return modelled([model(entry.dtype, entry.shape, entry.eb, grid=entry.grid, name=entry.name.encode()) for entry in entries],
+                    segment.drawn.tables, payloads, named=True, origin=struct.pack("<QI", *origin) if any(origin) else b"")
