@@ -95,7 +95,8 @@ def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, nthrea
     """
     message = _core.Message(message_bytes(buf), _params.nthreads(nthreads), _params.max_output(max_output))
     wanted = None if names is None else _wanted(names)
-    result, outs = {}, []
+    result: dict[str, NDArray[Any]] = {}
+    outs: list[Any] = []
     for i in range(len(message)):
         name, code, shape = message.entry(i)[:3]
         name = name or ""
