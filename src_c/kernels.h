@@ -27,6 +27,7 @@ struct gsz_bitwriter;           /* bits.h */
 struct gsz_symbol_encoder;      /* symbols.h */
 struct gsz_symbol_decoder;
 struct gsz_rans_decoder;        /* rans.h */
+struct gsz_rans_code;
 struct gsz_model_row;           /* model.h */
 struct gsz_model_weights;
 struct gsz_row_widths;
@@ -83,6 +84,11 @@ typedef struct gsz_kernels {
     void (*encode_streams)(struct gsz_symbol_encoder *e);
     void (*decode_streams)(struct gsz_symbol_decoder *d);
 
+    /* Tokens of a step, the last first, into memory that ends at p and has 16 bytes more than their words take; returns
+     * where the words begin. */
+    uint8_t *(*rans_encode)(const struct gsz_rans_code *codes, const uint16_t *tokens, size_t n, unsigned states,
+                            uint32_t *state, uint8_t *p);
+
     /* Symbols of a step (see rans.h), each by the table of its context; words that are missing read as zero. */
     void (*rans_decode)(struct gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol);
 
@@ -107,7 +113,7 @@ typedef struct gsz_kernels {
     size_t (*model_quantise[GSZ_FLOAT_TYPES])(const void *x, size_t n, const gsz_grid_params *g, unsigned unit_bits,
                                               const int32_t *centre, const int32_t *shift, int32_t *r, int32_t *y);
 
-    /* Least squares (fit_tmpl.h): arrays of a multiple of GSZ_FIT_LANES observations; n is 3 or 4. */
+    /* Least squares (fit_tmpl.h): arrays of a multiple of GSZ_FIT_LANES observations; n is 1, 3 or 4. */
     void (*fit_sums)(const float *const *f, unsigned n, const float *target, const float *weight, size_t count, double *sums);
     void (*fit_dot)(const float *const *f, unsigned n, const float *w, size_t count, float *out);
     void (*fit_weights)(const float *size, const float *counts, float floor, size_t count, float *weight);

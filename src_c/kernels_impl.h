@@ -157,6 +157,11 @@ static uint64_t NAME(join_low)(const int16_t *classes, size_t n, unsigned low, c
     return NAME(join_rest)(classes, 0, n, low, fields, size, 0, v);
 }
 
+static uint8_t *NAME(rans_encode)(const gsz_rans_code *codes, const uint16_t *tokens, size_t n, unsigned states,
+                                  uint32_t *state, uint8_t *p) {
+    return NAME(rans_put)(codes, tokens, n, 0, states, state, p);
+}
+
 static void NAME(rans_decode)(gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol) {
     NAME(rans_rest)(d, context, 0, n, symbol);
 }
@@ -198,6 +203,6 @@ static size_t NAME(find32)(const int32_t *v, size_t n, int32_t value, uint32_t *
     MASK, FOR_TYPES(quantise), FOR_TYPES(dequantise16), FOR_TYPES(dequantise32), FOR_TYPES(range), \
     FOR_TYPES(sum_squares), FOR_TYPES(sum_errors), NAME(survey), NAME(compact), NAME(name_tokens), \
     NAME(put_low), NAME(join_low), NAME(running_sum), NAME(find16), NAME(find32), NAME(encode_streams), NAME(decode_streams), \
-    NAME(rans_decode), NAME(model_contexts), NAME(model_means), NAME(model_align), NAME(model_dither), NAME(model_phases), NAME(model_shrink), NAME(model_join), NAME(model_join_narrow), \
+    NAME(rans_encode), NAME(rans_decode), NAME(model_contexts), NAME(model_means), NAME(model_align), NAME(model_dither), NAME(model_phases), NAME(model_shrink), NAME(model_join), NAME(model_join_narrow), \
     NAME(model_split), NAME(model_learn), NAME(model_sum), FOR_TYPES(model_quantise), \
     NAME(fit_sums), NAME(fit_dot), NAME(fit_weights), NAME(fit_left), NAME(lowrank_product), NAME(lowrank_gram), NAME(lowrank_row), FOR_TYPES(sum_sizes), CRC}

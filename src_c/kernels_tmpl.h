@@ -127,28 +127,33 @@ static size_t NAME(model_quantise)(const void *restrict xs, size_t n, const gsz_
     return uncertain;
 }
 
-/* Lane j sums elements j, j + 8, ...; the lanes are added in a fixed tree. */
+GSZ_INLINE double NAME(sum_lanes)(const double *sum) {
+    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
+/* Lane j sums elements j, j + 8, ...; the lanes are added in a fixed tree.  At first as if all were finite, and apart from
+ * the counts: compilers turn only plain loops into vectors. */
 static double NAME(sum_sizes)(const void *restrict xs, size_t n, double eb, size_t *finite, size_t *above) {
     const T *restrict x = (const T *)xs;
     const W least = BOUND(eb);
     double sum[8] = {0};
-    uint32_t numbers[8] = {0}, large[8] = {0};
-    size_t i = 0;
+    uint32_t large = 0;
+    size_t i = 0, count = 0;
+    for (size_t j = 0; j < n; j++) large += (uint32_t)!(ABS(LOAD(x[j])) <= least);
     for (; i + 8 <= n; i += 8)
-        for (size_t j = 0; j < 8; j++) {
-            W v = ABS(LOAD(x[i + j]));
-            int number = v <= HUGEST;
-            sum[j] += number ? (double)v : 0.0;
-            numbers[j] += (uint32_t)number;
-            large[j] += (uint32_t)!(v <= least);
-        }
-    for (size_t j = 0; i < n; i++, j++) {
-        W v = ABS(LOAD(x[i]));
-        int number = v <= HUGEST;
-        sum[j] += number ? (double)v : 0.0;
-        numbers[j] += (uint32_t)number;
-        large[j] += (uint32_t)!(v <= least);
+        for (size_t j = 0; j < 8; j++) sum[j] += (double)ABS(LOAD(x[i + j]));
+    for (size_t j = 0; i < n; i++, j++) sum[j] += (double)ABS(LOAD(x[i]));
+    *above += large;
+    if (gsz_is_finite(NAME(sum_lanes)(sum))) {
+        *finite += n;
+        return NAME(sum_lanes)(sum);
     }
-    for (int j = 0; j < 8; j++) *finite += numbers[j], *above += large[j];
-    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+    memset(sum, 0, sizeof sum);
+    for (i = 0; i < n; i++) {
+        W v = ABS(LOAD(x[i]));
+        sum[i % 8] += v <= HUGEST ? (double)v : 0.0;
+        count += (size_t)(v <= HUGEST);
+    }
+    *finite += count;
+    return NAME(sum_lanes)(sum);
 }

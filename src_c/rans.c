@@ -69,8 +69,8 @@ void gsz_rans_codes(const gsz_frequencies *f, gsz_rans_code code[GSZ_RANS_SYMBOL
     }
 }
 
-uint8_t *gsz_rans_encode(const gsz_rans_code *codes, const uint16_t *tokens, const uint32_t *steps, size_t nsteps,
-                         unsigned states, uint8_t *end) {
+uint8_t *gsz_rans_encode(const gsz_kernels *kernels, const gsz_rans_code *codes, const uint16_t *tokens, const uint32_t *steps,
+                         size_t nsteps, unsigned states, uint8_t *end) {
     uint32_t state[GSZ_RANS_STATES];
     uint8_t *p = end;
     size_t at = 0;
@@ -78,17 +78,7 @@ uint8_t *gsz_rans_encode(const gsz_rans_code *codes, const uint16_t *tokens, con
     for (size_t k = 0; k < nsteps; k++) at += steps[k];
     for (size_t k = nsteps; k-- > 0;) {
         at -= steps[k];
-        for (size_t i = steps[k]; i-- > 0;) {
-            const gsz_rans_code *c = &codes[tokens[at + i]];
-            uint32_t x = state[i & (states - 1)];
-            uint32_t full = x >= c->limit;
-            p[-2] = (uint8_t)x;                 /* written over again where the state was not full */
-            p[-1] = (uint8_t)(x >> 8);
-            p -= 2 * full;
-            x >>= 16 * full;
-            uint32_t q = (uint32_t)(((uint64_t)x * c->reciprocal) >> c->shift);
-            state[i & (states - 1)] = x + c->start + q * c->complement;
-        }
+        p = kernels->rans_encode(codes, tokens + at, steps[k], states, state, p);
     }
     for (unsigned j = states; j-- > 0;) gsz_store_le32(p -= 4, state[j]);
     return p;

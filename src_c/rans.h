@@ -24,7 +24,7 @@ void gsz_frequencies_fit(const uint32_t counts[GSZ_RANS_SYMBOLS], gsz_frequencie
 uint64_t gsz_frequencies_cost(const gsz_frequencies *f, const uint32_t counts[GSZ_RANS_SYMBOLS]);
 
 /* ---- encoding.  A token is context * GSZ_RANS_SYMBOLS + symbol, an index into the codes. */
-typedef struct {
+typedef struct gsz_rans_code {
     uint32_t reciprocal, limit;         /* of the division by the frequency; states from `limit` on give up 16 bits first */
     uint16_t start, complement;         /* first slot; slots that are not the symbol's */
     uint32_t shift;
@@ -34,7 +34,7 @@ void gsz_rans_codes(const gsz_frequencies *f, gsz_rans_code code[GSZ_RANS_SYMBOL
 
 /* Tokens of steps, coded backwards into memory that ends at `end`: 2 bytes a token, 4 a state and 2 more are enough.
  * Returns where the bytes begin: states, then words. */
-uint8_t *gsz_rans_encode(const gsz_rans_code *codes, const uint16_t *tokens, const uint32_t *steps, size_t nsteps,
+uint8_t *gsz_rans_encode(const gsz_kernels *kernels, const gsz_rans_code *codes, const uint16_t *tokens, const uint32_t *steps, size_t nsteps,
                          unsigned states, uint8_t *end);
 
 /* ---- decoding: a table is 2^11 entries, one a slot.

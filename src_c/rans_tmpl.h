@@ -1,4 +1,4 @@
-/* The hot loop of rans.c.  Included by kernels_impl.h.
+/* The hot loops of rans.c.  Included by kernels_impl.h.
  *
  * Safety: words are read one by one behind a check, or several at once behind a check of as many. */
 
@@ -18,4 +18,21 @@ GSZ_INLINE void NAME(rans_rest)(gsz_rans_decoder *d, const uint8_t *context, siz
         d->state[i & last] = x;
         symbol[i] = (uint8_t)(e & (GSZ_RANS_SYMBOLS - 1));
     }
+}
+
+/* Tokens i - 1, i - 2 ... `to` of a step, one by one. */
+GSZ_INLINE uint8_t *NAME(rans_put)(const gsz_rans_code *codes, const uint16_t *tokens, size_t i, size_t to, unsigned states,
+                                   uint32_t *state, uint8_t *p) {
+    while (i-- > to) {
+        const gsz_rans_code *c = &codes[tokens[i]];
+        uint32_t x = state[i & (states - 1)];
+        uint32_t full = x >= c->limit;
+        p[-2] = (uint8_t)x;                     /* written over again where the state was not full */
+        p[-1] = (uint8_t)(x >> 8);
+        p -= 2 * full;
+        x >>= 16 * full;
+        uint32_t q = (uint32_t)(((uint64_t)x * c->reciprocal) >> c->shift);
+        state[i & (states - 1)] = x + c->start + q * c->complement;
+    }
+    return p;
 }

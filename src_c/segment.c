@@ -72,7 +72,7 @@ int gsz_segment_write(gsz_work *work, gsz_segment_encoder *s, const gsz_rans_cod
     size_t room = 2 * ntokens + 4 * states + 2;
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, room));
     uint8_t *end = (uint8_t *)work->bytes.data + room;
-    uint8_t *start = gsz_rans_encode(codes, (const uint16_t *)(void *)s->tokens.data, (const uint32_t *)(void *)s->steps.data,
+    uint8_t *start = gsz_rans_encode(work->kernels, codes, (const uint16_t *)(void *)s->tokens.data, (const uint32_t *)(void *)s->steps.data,
                                      nsteps, states, end);
     size_t low = (size_t)(gsz_bits_flush(&s->low.bits) - s->low.bytes.data);
     size_t side = (size_t)(gsz_bits_flush(&s->side.bits) - s->side.bytes.data);

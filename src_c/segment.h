@@ -25,7 +25,7 @@ typedef struct {
     gsz_writer tokens, steps;           /* uint16_t and uint32_t */
     gsz_bit_sink low;                   /* raw low bits of residuals */
     gsz_bit_sink side;                  /* numbers: what has no symbol */
-    uint32_t (*counts)[GSZ_RANS_SYMBOLS];       /* of GSZ_TABLES contexts, twice: even and odd tokens until gsz_segment_counts */
+    uint32_t (*counts)[GSZ_RANS_SYMBOLS];       /* of GSZ_TABLES contexts, four times: every fourth token until gsz_segment_counts */
 } gsz_segment_encoder;
 
 int gsz_segment_start(gsz_work *work, gsz_segment_encoder *s);

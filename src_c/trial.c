@@ -46,8 +46,8 @@ static int try_model(gsz_work *work, gsz_segment_encoder *e, const gsz_structure
 
 int gsz_trial_model(gsz_work *work, const gsz_structure *s, const void *x, double *bits) {
     gsz_segment_encoder e;
-    GSZ_TRY(gsz_segment_start(work, &e));
-    int status = try_model(work, &e, s, x, bits);
+    int status = gsz_segment_start(work, &e);
+    if (status == GSZ_OK) status = try_model(work, &e, s, x, bits);
     gsz_segment_release(&e);
     return status;
 }

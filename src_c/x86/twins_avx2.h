@@ -152,3 +152,56 @@ static void rans_decode_int_avx2(gsz_rans_decoder *d, const uint8_t *context, si
     }
     rans_rest_int_avx2(d, context, i, n, symbol);
 }
+
+/* Eight states take the symbols of eight codes; full ones give up their words first, in the order of the lanes. */
+GSZ_INLINE __m256i rans_put_eight_avx2(const gsz_rans_code *codes, const uint16_t *tokens, __m256i x, uint8_t **p) {
+    const __m256i even = _mm256_set1_epi64x(0xffffffff);
+    __m256i row[4];
+    for (unsigned k = 0; k < 4; k++) {
+        const __m128i *a = (const __m128i *)(const void *)&codes[tokens[k]], *b = (const __m128i *)(const void *)&codes[tokens[k + 4]];
+        row[k] = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(a)), _mm_loadu_si128(b), 1);
+    }
+    __m256i a = _mm256_unpacklo_epi32(row[0], row[1]), b = _mm256_unpacklo_epi32(row[2], row[3]);
+    __m256i reciprocal = _mm256_unpacklo_epi64(a, b), limit = _mm256_unpackhi_epi64(a, b);
+    a = _mm256_unpackhi_epi32(row[0], row[1]), b = _mm256_unpackhi_epi32(row[2], row[3]);
+    __m256i slots = _mm256_unpacklo_epi64(a, b), shift = _mm256_unpackhi_epi64(a, b);
+    __m256i full = _mm256_cmpeq_epi32(_mm256_max_epu32(x, limit), x);
+    unsigned lanes = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(full)), count = (unsigned)_mm_popcnt_u32(lanes);
+    __m256i low = _mm256_and_si256(x, _mm256_set1_epi32(0xffff));
+    __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+    /* the words of full lanes at the end of 16 bytes; what is before them is written over by later ones */
+    uint64_t order = _pext_u64(0x0706050403020100u, _pdep_u64(lanes, BYTES_OF_ONE) * 255u);
+    order = count > 0 ? order << (64 - 8 * count) : 0;
+    __m128i bytes = _mm_mullo_epi16(_mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)order)), _mm_set1_epi16(0x0202));
+    words = _mm_shuffle_epi8(words, _mm_add_epi16(bytes, _mm_set1_epi16(0x0100)));
+    _mm_storeu_si128((__m128i *)(void *)(*p - 16), words);      /* nocheck: the caller's 16 bytes */
+    *p -= 2 * count;
+    x = _mm256_blendv_epi8(x, _mm256_srli_epi32(x, 16), full);
+    a = _mm256_srlv_epi64(_mm256_mul_epu32(x, reciprocal), _mm256_and_si256(shift, even));
+    b = _mm256_srlv_epi64(_mm256_mul_epu32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(reciprocal, 32)), _mm256_srli_epi64(shift, 32));
+    __m256i q = _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xaa);
+    x = _mm256_add_epi32(x, _mm256_and_si256(slots, _mm256_set1_epi32(0xffff)));
+    return _mm256_add_epi32(x, _mm256_mullo_epi32(q, _mm256_srli_epi32(slots, 16)));
+}
+
+/* Twin of the portable loop: sixteen states side by side, what is left of a step one by one. */
+static uint8_t *rans_encode_int_avx2(const gsz_rans_code *codes, const uint16_t *tokens, size_t n, unsigned states,
+                                     uint32_t *state, uint8_t *p) {
+    size_t i = states == 16 ? n & ~(size_t)7 : 0;
+    p = rans_put_int_avx2(codes, tokens, n, i, states, state, p);
+    if (i == 0) return p;
+    __m256i *all = (__m256i *)(void *)state;
+    __m256i a = _mm256_loadu_si256(all), b = _mm256_loadu_si256(all + 1);
+    if (i % 16 != 0) {
+        i -= 8;
+        a = rans_put_eight_avx2(codes, tokens + i, a, &p);
+    }
+    while (i > 0) {
+        i -= 16;
+        b = rans_put_eight_avx2(codes, tokens + i + 8, b, &p);
+        a = rans_put_eight_avx2(codes, tokens + i, a, &p);
+    }
+    _mm256_storeu_si256(all, a);
+    _mm256_storeu_si256(all + 1, b);
+    return p;
+}

@@ -32,7 +32,7 @@ static void make_tables(uint64_t *seed) {
 
 static void round_trip(uint64_t *seed) {
     static uint16_t tokens[N];
-    static uint8_t context[N], symbol[N], out[2 * N + 70];
+    static uint8_t context[N], symbol[N], out[2 * N + 70], other[2 * N + 70];
     uint32_t steps[N];
     size_t nsteps = 0, n = 0, limit = 1 + check_random(seed) % N, longest = 1 + check_random(seed) % 90;
     unsigned states = 1u << 2 * (check_random(seed) % 3);
@@ -45,8 +45,14 @@ static void round_trip(uint64_t *seed) {
         uint32_t entry = slots[context[i]][check_random(seed) % GSZ_RANS_SLOTS];        /* drawn by its own table */
         tokens[i] = (uint16_t)(context[i] * GSZ_RANS_SYMBOLS + (entry & 127));
     }
-    uint8_t *end = out + sizeof out, *start = gsz_rans_encode(codes[0], tokens, steps, nsteps, states, end);
+    uint8_t *end = out + sizeof out, *start = gsz_rans_encode(&gsz_kernels_portable, codes[0], tokens, steps, nsteps, states, end);
     CHECK(start >= out);
+    for (size_t m = 0; m < sizeof masks / sizeof masks[0]; m++) {       /* the same bytes from every table */
+        const gsz_kernels *kernels = gsz_kernels_for(gsz_cpu_features() & masks[m]);
+        uint8_t *twin = gsz_rans_encode(kernels, codes[0], tokens, steps, nsteps, states, other + sizeof other);
+        CHECK_EQ(other + sizeof other - twin, end - start);
+        CHECK(memcmp(twin, start, (size_t)(end - start)) == 0);
+    }
     for (size_t m = 0; m < sizeof masks / sizeof masks[0]; m++) {
         const gsz_kernels *kernels = gsz_kernels_for(gsz_cpu_features() & masks[m]);
         for (int broken = 0; broken < 4; broken++) {
