@@ -7,7 +7,7 @@ CORE = setup.py pyproject.toml gradsz/_core.pyx $(wildcard src_c/*.[ch] src_c/*/
 RUNS ?= 2000000
 PYTEST = $(BIN)/pytest
 
-.PHONY: demo test test-full sanitize fuzz fuzz-replay exhaustive bench golden digests seeds lint clean
+.PHONY: demo test test-full sanitize fuzz fuzz-replay exhaustive bench bench-large bench-mean golden digests seeds lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/gradsz demo
@@ -78,6 +78,10 @@ golden: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python -m pip install -q --group bench
 	$(BIN)/python bench/run.py
+
+bench-large bench-mean: bench-%: $(VENV)/installed
+	$(BIN)/python -m pip install -q --group bench
+	$(BIN)/python bench/$*.py
 
 lint: $(VENV)/installed
 	$(BIN)/python -m mypy gradsz

@@ -1,8 +1,9 @@
-"""The picture of a run: how small and how fast, one column of panels for each bound."""
+"""The pictures: how small and how fast, one column of panels for each bound; the error of means against bits."""
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 
 from report import COPY, H0, OURS, WAYS
 
@@ -51,5 +52,56 @@ def plot(results, path):
     figure.suptitle("Right: smaller. Up: faster. One thread, means over traces, same bound for all.", fontsize=11)
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 7), frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+# ---- mean.py -----------------------------------------------------------------------------------
+
+
+def scheme_style(name):
+    """Red and orange: gradsz's random grids, dashed without slots, thin below `best`. Dotted: biased schemes."""
+    others = {"eden": "tab:blue", "correlated": "tab:green", "qsgd": "tab:purple", "sparse": "tab:brown",
+              "gradsz-centred-best": "tab:red", "sz3": "tab:cyan", "top-k": "tab:olive"}
+    if name in others:
+        return dict(color=others[name])
+    return dict(color="tab:red" if "shrunk" in name else "tab:orange", linestyle="-" if name.endswith("-slots") else "--",
+                linewidth=1.8 if "best" in name else 0.9)
+
+
+def mean_panel(axes, findings, known, networks, budgets):
+    """Error against bits, geometric mean over networks."""
+    for name in findings.schemes:
+        errors = np.array([[findings.error(network, name, bits) for bits in budgets] for network in networks])
+        dotted = dict(linestyle=":", linewidth=1.4) if known[name].biased else {}
+        axes.plot(budgets, np.exp(np.log(errors).mean(axis=0)), label=name, **scheme_style(name) | dotted)
+    axes.set_title(networks[0] if len(networks) == 1 else f"mean of {len(networks)} networks", fontsize=10)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.grid(alpha=0.25, which="both", linewidth=0.5)
+
+
+def plot_means(findings, known, path):
+    budgets = np.geomspace(0.1, 4, 40)
+    panels = [[network] for network in findings.networks]
+    if len(panels) > 1:
+        panels.insert(0, findings.networks)
+    columns = min(len(panels), 4)
+    figure, grid = plt.subplots(-(-len(panels) // columns), columns, figsize=(max(7, 3.6 * columns), 8 if len(panels) > 4 else 5),
+                                squeeze=False, sharex=True, sharey=True, layout="constrained")
+    for axes, networks in zip(grid.flat, panels):
+        mean_panel(axes, findings, known, networks, budgets)
+    for axes in grid.flat[len(panels):]:
+        axes.set_visible(False)
+    ticks = (0.1, 0.25, 0.5, 1, 2, 4)
+    for axes in grid.flat:
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks], minor=False)
+        axes.minorticks_off()
+        axes.set_xlabel("bits a value")
+        axes.set_ylabel("||error of mean||² / mean ||x||²")
+        axes.label_outer()
+    figure.suptitle("Down and left: better. Dashed: without slots. Thin: balanced. Dotted: biased.", fontsize=11)
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns + 1, frameon=False, fontsize=9)
     figure.savefig(path, dpi=110)
     plt.close(figure)

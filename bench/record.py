@@ -1,11 +1,12 @@
 """Record model updates of small federated trainings as .npz traces.
 
-    python bench/record.py OUT_DIR [NAME ...]
+    python bench/record.py [--clients N] OUT_DIR [NAME ...]
 
 A trace is one file. `r<round>/<tensor>` is what client 0 sends in that round: its weights after
 local training minus the global weights it received (in traces named `grad-*`, the gradient of its
 first mini-batch instead). `g<round>/<tensor>` are the global weights when a round begins; they are
-kept for the last round only. Rounds are consecutive and come after a warm-up.
+kept for the last round only. Rounds are consecutive and come after a warm-up. With --clients, N clients
+train, and the trace holds what each of them sends in the round after the warm-up, as `c<client>/<tensor>`, and no more.
 
 All data ships with scikit-learn, scikit-image and CPython: nothing is downloaded. Needs torch (CPU).
 """
@@ -13,7 +14,8 @@ import argparse
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -101,6 +103,25 @@ def resnet():
                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(96, len(PHOTOS)))
 
 
+class Basic(nn.Module):
+    """A block of ResNet-18."""
+    def __init__(self, a, b, stride):
+        super().__init__()
+        self.first, self.second = conv_norm(a, b, 3, stride), conv_norm(b, b, 3)
+        self.skip = nn.Identity() if stride == 1 else conv_norm(a, b, 1, stride)
+
+    def forward(self, x):
+        return F.relu(self.second(F.relu(self.first(x))) + self.skip(x))
+
+
+def resnet18():
+    """The network of 11 million values: He et al. 2015, for 12 classes."""
+    blocks = [block for a, b in ((64, 64), (64, 128), (128, 256), (256, 512))
+              for block in (Basic(a, b, 1 if a == b else 2), Basic(b, b, 1))]
+    return nn.Sequential(conv_norm(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1), *blocks,
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, len(PHOTOS)))
+
+
 def mobilenet():
     def block(a, b, stride):
         return nn.Sequential(conv_norm(a, a, 3, stride, groups=a), nn.ReLU6(), conv_norm(a, b, 1), nn.ReLU6())
@@ -178,6 +199,11 @@ TRACES = {
     "grad-resnet": Training(resnet, photo_crops, sgd(0.02), steps=8, batch=64, gradient=True),
 }
 
+LARGE = {                       # for large.py; recorded only when named
+    "resnet18-sgd": Training(resnet18, partial(photo_crops, 2000, 64), sgd(0.03), clients=2, warmup=1, rounds=1),
+    "resnet18-adamw": Training(resnet18, partial(photo_crops, 2000, 64), adamw(1e-3), clients=2, warmup=1, rounds=1),
+}
+
 
 def shares(targets, clients, skew, rng):
     """Indices of each client: label skew for classes, contiguous shares for sequences."""
@@ -223,7 +249,11 @@ def average(weights, updates):
             else updates[0][name] for name, value in weights.items()}
 
 
-def record(cfg, seed=0):
+def arrays_of(prefix, tensors):
+    return {f"{prefix}/{name}": value.numpy() for name, value in tensors.items()}
+
+
+def record(cfg, every_client=False, seed=0):
     """Run one training; gives the arrays of its trace and the loss of its last round."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -240,28 +270,32 @@ def record(cfg, seed=0):
             losses.append(loss)
             gradients.append(gradient)
             updates.append(update_of(snapshot(model), weights))
-        if r >= 0:
-            sent = gradients[0] if cfg.gradient else updates[0]
-            trace |= {f"r{r}/{name}": value.numpy() for name, value in sent.items()}
-        if r == cfg.rounds - 1:
-            trace |= {f"g{r}/{name}": value.numpy() for name, value in weights.items()}
+        sent, last = gradients if cfg.gradient else updates, r == cfg.rounds - 1
+        if every_client:                        # of the last round
+            for client, tensors in enumerate(sent if last else ()):
+                trace |= arrays_of(f"c{client}", tensors)
+        elif r >= 0:
+            trace |= arrays_of(f"r{r}", sent[0]) | (arrays_of(f"g{r}", weights) if last else {})
         weights = average(weights, updates)
     return trace, float(np.mean(losses))
 
 
-def record_to(folder, names=tuple(TRACES)):
-    """Record traces into a folder, one .npz each."""
-    torch.set_num_threads(1)
+def record_to(folder, names=tuple(TRACES), clients=None, threads=1):
+    """Record traces into a folder, one .npz each; of every client if their number is given."""
+    torch.set_num_threads(threads)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         start = time.perf_counter()
-        trace, loss = record(TRACES[name])
+        cfg = (TRACES | LARGE)[name]
+        if clients:
+            cfg = replace(cfg, clients=clients, rounds=1)
+        trace, loss = record(cfg, every_client=clients is not None)
         path = folder / f"{name}.npz"
         part = path.with_name(f"{name}.part.npz")
         np.savez(part, **trace)
         part.replace(path)                      # a run that is cut short leaves no half trace
-        elements = sum(value.size for key, value in trace.items() if key.startswith("r0/"))
+        elements = sum(value.size for key, value in trace.items() if key.startswith(("r0/", "c0/")))
         print(f"{path}: {elements:,} elements a round, last loss {loss:.3f}, "
               f"{time.perf_counter() - start:.0f} s", flush=True)
 
@@ -269,12 +303,16 @@ def record_to(folder, names=tuple(TRACES)):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", help="where the traces go")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which traces (default: all of {', '.join(TRACES)})")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which traces (default: all of {', '.join(TRACES)}; "
+                                                              f"also {', '.join(LARGE)})")
+    parser.add_argument("--clients", type=int, metavar="N", help="what each of N clients sends in one round")
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default: %(default)s)")
     args = parser.parse_args()
-    unknown = set(args.names) - set(TRACES)
+    known = TRACES | LARGE
+    unknown = set(args.names) - set(known)
     if unknown:
-        parser.error(f"unknown trace {', '.join(sorted(unknown))}; there are {', '.join(TRACES)}")
-    record_to(args.folder, args.names or tuple(TRACES))
+        parser.error(f"unknown trace {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    record_to(args.folder, args.names or tuple(TRACES), args.clients, args.threads)
 
 
 if __name__ == "__main__":

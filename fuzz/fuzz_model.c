@@ -35,14 +35,17 @@ static void take_weights(fuzz_input *in, gsz_model_weights *w) {
 typedef struct { uint8_t *data; size_t size, tables; } coded;
 
 /* What a message says of a tensor before its head. */
-typedef struct { int aligned; unsigned ndim; uint64_t shape[4]; double eb; size_t n; } subject;
+typedef struct { int grid; unsigned ndim; uint64_t shape[4]; double eb; size_t n; } subject;
 
 static int start(gsz_heap *heap, const subject *t, gsz_structure *s) {
-    return gsz_structure_init(heap, s, GSZ_FLOAT32, t->aligned, t->eb, t->shape, t->ndim);
+    const gsz_offsets offsets = {0x123456789abcdefu * t->n, (uint32_t)t->n << 25};
+    int status = gsz_structure_init(heap, s, GSZ_FLOAT32, t->grid, t->eb, t->shape, t->ndim);
+    gsz_structure_offsets(s, &offsets, 3);
+    return status;
 }
 
 /* weights: NULL for fitted ones, and a low-rank part where it pays.  *possible = 0: not for the model. */
-static int encode(gsz_heap *heap, const subject *t, const float *x, const gsz_model_weights *weights, unsigned mask, int *possible, coded *out) {
+static int encode(gsz_heap *heap, subject *t, const float *x, const gsz_model_weights *weights, unsigned mask, int *possible, coded *out) {
     static const size_t room = GSZ_CODING_TABLES_BYTES(GSZ_TABLES);
     gsz_frequencies f[GSZ_TABLES];
     gsz_rans_code (*codes)[GSZ_RANS_SYMBOLS] = (gsz_rans_code (*)[GSZ_RANS_SYMBOLS])fuzz_zeros(GSZ_TABLES * sizeof *codes);
@@ -57,6 +60,7 @@ static int encode(gsz_heap *heap, const subject *t, const float *x, const gsz_mo
     gsz_writer_init(&w, heap);
     int status = start(heap, t, &s);
     if (status == GSZ_OK) status = gsz_structure_learn(&work, &s, x, weights == NULL, t->n % 3 == 0, possible);
+    if (status == GSZ_OK && *possible) t->eb = s.t.eb;         /* trying may make bins narrower */
     if (status == GSZ_OK && *possible && weights != NULL) {
         unsigned unit_bits = s.t.weights.unit_bits;
         s.t.weights = *weights;
@@ -145,7 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     unsigned control = fuzz_take(&in);
     t.ndim = take_shape(&in, MOST, t.shape);
     take_weights(&in, &weights);
-    t.aligned = control & 1;
+    t.grid = (int)((control & 1) | (control >> 1 & 2));
     t.eb = gsz_double_of_bits((uint64_t)(1023 - 12 + (control >> 3)) << 52);
     t.n = 1;
     for (unsigned i = 0; i < t.ndim; i++) t.n *= (size_t)t.shape[i];

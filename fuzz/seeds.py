@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 
 import gradsz
+from gradsz import _arrays, _core, _params
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 OPTIONS = (b"\x00", b"\x02", b"\x4e")     # portable, all kernels, all kernels with a budget of 4 KiB
@@ -19,6 +20,7 @@ rng = np.random.default_rng(7)
 wave = np.sin(np.arange(600) / 9)
 noise = rng.normal(size=900)
 sparse = np.where(rng.random(2500) < 0.03, rng.normal(size=2500), 0)
+outer = 8 * np.outer(rng.normal(size=66), rng.normal(size=63)) + rng.normal(size=(66, 63))
 hostile = np.concatenate([noise[:40], [np.nan, np.inf, -np.inf, -0.0, 1e30, 1e-40]])
 
 
@@ -42,12 +44,33 @@ def arrays():
     yield "raw", rng.integers(0, 256, 40, dtype=np.uint8), dict(error_bound=0)
     yield "constant", np.full((3, 4), 1.5), dict(error_bound=0.1)
     yield "empty", np.empty((0, 3), f32), dict(error_bound=0.1)
+    yield "matrix", noise.reshape(30, 30).astype(f32), dict(error_bound=1e-1, predictor="structure")
+    yield "kernels", noise[:864].reshape(6, 16, 3, 3).astype(f32), dict(error_bound=1e-2, predictor="structure", grid="aligned")
+    yield "folded", noise.astype(np.float64), dict(error_bound=1e-2, mode="rel", predictor="structure")
+    yield "transposed", noise[:320].reshape(64, 5).astype(np.float16), dict(error_bound=1e-1, predictor="structure")
+    yield "holes", np.where(noise > 1.5, np.nan, noise).reshape(30, 30).astype(ml_dtypes.bfloat16), dict(error_bound=0.1, predictor="structure")
+    yield "dithered", noise.reshape(30, 30).astype(f32), dict(error_bound=1e-1, predictor="structure", grid="dithered")
+    yield "shrunk", noise[:864].reshape(6, 16, 3, 3), dict(error_bound=3e-1, predictor="structure", grid="shrunk")
+    yield "low_rank", outer.astype(np.float16), dict(error_bound=0.5, predictor="low-rank")
     yield "scalar", np.array(3.25), dict(error_bound=0.1)
+
+
+def shared_segment(layers):
+    """A message whose floats are under the gradient model, which compress_tensors has no wish for where tensors are so small."""
+    items = []
+    for name, a in layers.items():
+        a = np.ascontiguousarray(a)
+        items.append((name.encode(), _arrays.code_of(a.dtype), np.shape(a), _arrays.contiguous(a, _arrays.code_of(a.dtype)), 1e-2,
+                      _params.mode("rel"), _params.predictor("structure"), _params.level("balanced"), _params.grid("auto")))
+    return _core.encode(items, True, 1)
 
 
 def messages():
     for name, array, options in arrays():
         yield name, gradsz.compress(array, **options)
+    layers = {"a.weight": noise.reshape(30, 30).astype(np.float32), "a.bias": wave[:9], "b.weight": noise[:288].reshape(4, 8, 3, 3),
+              "b.steps": np.int64(7), "b.bias": wave[100:132].astype(np.float16)}
+    yield "segment", shared_segment(layers)
     model = {"conv.weight": noise.reshape(30, 30).astype(np.float32), "bias": wave[:9], "steps": np.int64(7), "": np.zeros(3)}
     yield "model", gradsz.compress_tensors(model, 1e-2, lossy=lambda name, a: name != "steps")
 
@@ -80,25 +103,27 @@ def seeds():
         yield "fuzz_info", name, message + bytes([i & 1]) + options
     for i, (name, array, keywords) in enumerate(arrays()):
         options, n = OPTIONS[i % 3], array.size
-        payload = section(gradsz.compress(array, **keywords))
+        message = gradsz.compress(array, level="fast", **keywords)
+        payload, codec = section(message), message[6] >> 5
         if name.startswith("exact"):
             control = {4: 4, 1: 0}[array.itemsize]
             yield "fuzz_exact", name, payload + uint16_be(n - 1) + bytes([control]) + options
-        elif payload and name != "raw":
+        elif codec == 4:
             escapes, at = varint(payload, 0)
             stream = payload[at + escapes:]
             yield "fuzz_symbols", name, stream + uint16_be(n - 1) + b"\0" + options
             yield "fuzz_huffman", name, stream[4:200] + bytes([12, 8])
-        if array.size <= 1024:
+        if array.size <= 1024 or name == "low_rank":
             raw = array.tobytes()
             dtype = [np.dtype(t) for t in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64, np.int8, np.int16, np.int32,
                                            np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.bool_)].index(array.dtype)
             mode = ("abs", "rel", "rms", "l2", "psnr").index(keywords.get("mode", "abs"))
-            predictor = {"none": 1, "lorenzo1": 2, "lorenzo2": 3, "lorenzo3": 4}.get(keywords.get("predictor"), 0)
+            predictor = {"none": 1, "lorenzo1": 2, "lorenzo2": 3, "lorenzo3": 4, "structure": 5, "low-rank": 6}.get(keywords.get("predictor"), 0)
+            choices = {"centred": 4, "aligned": 8, "dithered": 12, "shrunk": 16}.get(keywords.get("grid"), 0)
             bound = struct.pack("<d", keywords["error_bound"])
             columns = (array.shape or (1,))[-1]
             rows = array.shape[-2] if array.ndim == 3 else 1
-            yield "fuzz_roundtrip", name, raw + bound + bytes([0, max(rows - 1, 0), (columns - 1) & 255, predictor, mode, dtype]) + options
+            yield "fuzz_roundtrip", name, raw + bound + bytes([0, max(rows - 1, 0), (columns - 1) & 255, choices, predictor, mode, dtype]) + options
             yield "fuzz_exact", name + "_values", raw + b"\0\0" + bytes([1 | (array.itemsize.bit_length() - 1) << 1 | 8 * (dtype < 4)]) + options
             if dtype < 4:
                 yield "fuzz_bound", name, raw[:800] + bound + bytes([dtype | mode << 2]) + options
