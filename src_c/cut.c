@@ -32,6 +32,7 @@ static void add_part(cutter *c, size_t tensor, size_t from, size_t to, uint64_t 
     cut->parts[cut->nparts++] = part;
     cut->segments[cut->nsegments - 1].last = cut->nparts;
     c->elements += elements;
+    cut->segments[cut->nsegments - 1].elements = c->elements;
     if (c->elements >= GATHERED) c->open = 0;
 }
 

@@ -9,7 +9,7 @@
 typedef struct { size_t tensor, from, to; } gsz_part;
 
 /* A segment is parts [first, last): heads with rows of small tensors, or a block of rows of a large one. */
-typedef struct { size_t first, last; } gsz_segment_parts;
+typedef struct { size_t first, last; uint64_t elements; } gsz_segment_parts;   /* elements of their tensors */
 
 typedef struct {
     gsz_part *parts;

@@ -77,7 +77,7 @@ static int put_scales(gsz_segment_encoder *e, const gsz_modelled *t) {
 static int get_scales(gsz_work *work, gsz_segment_decoder *d, unsigned set, size_t n, uint8_t *scales) {
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->scales, n));
     memset(work->scales.data, (int)gsz_set_size(set) - 1, n);
-    gsz_segment_use(d, set);
+    GSZ_TRY(gsz_segment_use(d, set));
     gsz_segment_symbols(work->kernels, d, (const uint8_t *)work->scales.data, n, scales);
     unsigned before = 1;
     for (size_t i = 0; i < n; i++) {

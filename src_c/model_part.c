@@ -143,7 +143,9 @@ int gsz_model_part_open(gsz_heap *heap, gsz_reader *in, const gsz_entry *entries
     for (unsigned set = 0; set < GSZ_SETS; set++) {
         const unsigned first = gsz_set_first(set), size = gsz_set_size(set);
         for (unsigned c = first; c < first + size; c++) r->frequencies[c].of[0] = (uint16_t)GSZ_RANS_SLOTS;
-        if (gsz_bits_get(&bits, 1)) GSZ_TRY(gsz_coding_tables_read(&bits, size, r->frequencies + first));
+        if (gsz_bits_get(&bits, 1) == 0) continue;
+        GSZ_TRY(gsz_coding_tables_read(&bits, size, r->frequencies + first));
+        r->used |= 1u << set;
     }
     GSZ_TRY(end_of_bits(&bits, in));
     for (size_t i = 0; i < r->cut.nsegments; i++) {
@@ -169,13 +171,24 @@ void gsz_model_reader_release(gsz_heap *heap, gsz_model_reader *r) {
     memset(r, 0, sizeof *r);
 }
 
+/* The first segment that has parts of this tensor or of later ones: its last part tells.  Parts are in the order of tensors. */
+static size_t segment_of(const gsz_cut *cut, size_t tensor) {
+    size_t low = 0, high = cut->nsegments;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (cut->parts[cut->segments[middle].last - 1].tensor < tensor) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
 typedef struct {
     const gsz_workers *workers;
     const gsz_model_reader *reader;
     const gsz_entry *entries;
     void *const *out;
     uint32_t *slots;                /* of all contexts */
-    gsz_structure *kept;            /* a tensor each: those that are cut */
+    gsz_structure *kept;            /* one a segment that has a head: of the tensor in work, or of the one that is cut */
     int continuing;                 /* second pass: segments whose heads are elsewhere */
     /* one tensor whose bits are wanted, or NULL */
     gsz_bits *bits;
@@ -185,9 +198,8 @@ typedef struct {
 
 static int is_whole(const gsz_part *p, const gsz_structure *s) { return p->from == 0 && p->to == s->t.view.rows; }
 
-static int decode_head(const decoding *d, gsz_work *work, gsz_segment_decoder *s, size_t index) {
+static int decode_head(const decoding *d, gsz_work *work, gsz_segment_decoder *s, size_t index, gsz_structure *kept) {
     const gsz_tensor *t = &d->entries[index].tensor;
-    gsz_structure *kept = &d->kept[index];
     const uint64_t left = gsz_bits_left(&s->side) + gsz_bits_left(&s->low);
     GSZ_TRY(gsz_structure_init(work->heap, kept, t->dtype, t->grid, t->eb, t->shape, t->ndim));
     gsz_structure_offsets(kept, &d->reader->offsets, index);
@@ -199,10 +211,10 @@ static int decode_head(const decoding *d, gsz_work *work, gsz_segment_decoder *s
     return GSZ_OK;
 }
 
-static int decode_part(const decoding *d, gsz_work *work, gsz_segment_decoder *s, const gsz_part *p) {
-    gsz_structure *kept = &d->kept[p->tensor];
+static int decode_part(const decoding *d, gsz_work *work, gsz_segment_decoder *s, size_t segment, const gsz_part *p) {
+    gsz_structure *kept = &d->kept[gsz_part_continues(p) ? segment_of(&d->reader->cut, p->tensor) : segment];
     s->counts = d->bits != NULL && p->tensor == d->index ? d->counts : NULL;
-    if (!gsz_part_continues(p)) GSZ_TRY(decode_head(d, work, s, p->tensor));
+    if (!gsz_part_continues(p)) GSZ_TRY(decode_head(d, work, s, p->tensor, kept));
     const uint64_t low = gsz_bits_left(&s->low), side = gsz_bits_left(&s->side);
     GSZ_TRY(gsz_rows_get(work, s, &kept->t, p->from, p->to, d->out[p->tensor]));
     if (s->counts != NULL) {
@@ -232,21 +244,25 @@ static int decode_segment(void *arg, unsigned worker, size_t i) {
     GSZ_CHECK(gsz_load_le32(p + size) == work->kernels->crc32c(0, p, size), GSZ_E_SECTION_CHECKSUM);     /* nocheck: gsz_model_part_place */
     gsz_reader in = {p, p + size};
     GSZ_TRY(gsz_segment_open(&s, in, d->slots));
-    for (size_t k = segment->first; k < segment->last; k++) GSZ_TRY(decode_part(d, work, &s, &d->reader->cut.parts[k]));
+    s.used = d->reader->used;
+    for (size_t k = segment->first; k < segment->last; k++) GSZ_TRY(decode_part(d, work, &s, i, &d->reader->cut.parts[k]));
     return gsz_segment_close(&s);
 }
 
 static int decode_segments(decoding *d) {
     const gsz_model_reader *r = d->reader;
-    for (unsigned c = 0; c < GSZ_TABLES; c++) gsz_rans_slots(&r->frequencies[c], d->slots + c * GSZ_RANS_SLOTS);
+    for (unsigned set = 0; set < GSZ_SETS; set++)
+        for (unsigned k = 0; k < gsz_set_size(set) && r->used >> set & 1; k++)
+            gsz_rans_slots(&r->frequencies[gsz_set_first(set) + k], d->slots + (gsz_set_first(set) + k) * GSZ_RANS_SLOTS);
     d->continuing = 0;
     GSZ_TRY(gsz_parallel_for(r->cut.nsegments, d->workers->count, decode_segment, d));
     d->continuing = 1;
     return gsz_parallel_for(r->cut.nsegments, d->workers->count, decode_segment, d);
 }
 
-static int decode_all(decoding *d, size_t count) {
+static int decode_all(decoding *d) {
     gsz_heap *heap = d->workers->heap;
+    const size_t count = d->reader->cut.nsegments;
     const size_t slots_size = GSZ_TABLES * GSZ_RANS_SLOTS * sizeof(uint32_t), kept_size = count * sizeof(gsz_structure);
     GSZ_CHECK(count <= SIZE_MAX / sizeof(gsz_structure), GSZ_E_TOO_LARGE);
     d->slots = (uint32_t *)gsz_alloc(heap, slots_size);
@@ -264,7 +280,7 @@ int gsz_model_part_decode(const gsz_workers *workers, const gsz_model_reader *r,
     decoding d = {workers, r, entries, out, NULL, NULL, 0, NULL, 0, NULL};
     int any = 0;
     for (size_t i = 0; i < count; i++) any |= out[i] != NULL && entries[i].tensor.codec == GSZ_CODEC_MODEL;
-    return any ? decode_all(&d, count) : GSZ_OK;
+    return any ? decode_all(&d) : GSZ_OK;
 }
 
 static void add_costs(const gsz_model_reader *r, uint32_t (*counts)[GSZ_RANS_SYMBOLS], gsz_bits *bits) {
@@ -290,7 +306,7 @@ int gsz_model_part_bits(const gsz_workers *workers, const gsz_model_reader *r, c
         memset((void *)outs, 0, outs_size);
         memset(d.counts, 0, counts_size);
         d.out = outs;
-        status = decode_all(&d, count);
+        status = decode_all(&d);
         if (status == GSZ_OK) add_costs(r, d.counts, bits);
     }
     gsz_release(one.heap, (void *)outs, outs_size);
@@ -299,15 +315,10 @@ int gsz_model_part_bits(const gsz_workers *workers, const gsz_model_reader *r, c
 }
 
 uint64_t gsz_model_part_share(const gsz_model_reader *r, const gsz_entry *entries, size_t index) {
+    const gsz_cut *cut = &r->cut;
+    const double own = (double)entries[index].tensor.elements;
     uint64_t share = 0;
-    for (size_t i = 0; i < r->cut.nsegments; i++) {
-        uint64_t all = 0, own = 0;
-        for (size_t k = r->cut.segments[i].first; k < r->cut.segments[i].last; k++) {
-            const gsz_part *p = &r->cut.parts[k];
-            all += entries[p->tensor].tensor.elements;
-            if (p->tensor == index) own = entries[p->tensor].tensor.elements;
-        }
-        share += (uint64_t)((double)(r->segments[i].size + 4) * ((double)own / (double)all) + 0.5);
-    }
+    for (size_t i = segment_of(cut, index); i < cut->nsegments && cut->parts[cut->segments[i].first].tensor <= index; i++)
+        share += (uint64_t)((double)(r->segments[i].size + 4) * (own / (double)cut->segments[i].elements) + 0.5);
     return share;
 }

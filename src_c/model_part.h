@@ -30,6 +30,7 @@ typedef struct {
     gsz_cut cut;
     gsz_offsets offsets;
     gsz_frequencies *frequencies;   /* of GSZ_TABLES contexts */
+    unsigned used;                  /* bit k: set k has tables */
     struct { const uint8_t *p; uint64_t size; } *segments;      /* of cut.nsegments; behind each its checksum */
 } gsz_model_reader;
 

@@ -286,7 +286,7 @@ int gsz_rows_get(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *t, 
     const gsz_view *v = &t->view;
     const size_t itemsize = gsz_itemsize(t->dtype);
     row_work w;
-    gsz_segment_use(s, t->set);
+    GSZ_TRY(gsz_segment_use(s, t->set));
     GSZ_TRY(start_rows(work, t, &w));
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, v->row_length * itemsize));
     for (size_t i = from; i < to; i++) {

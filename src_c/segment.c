@@ -98,6 +98,7 @@ int gsz_segment_open(gsz_segment_decoder *s, gsz_reader in, const uint32_t *slot
     s->slots = slots;
     s->counts = NULL;
     s->first = 0;
+    s->used = (1u << GSZ_SETS) - 1;
     gsz_bits_init(&s->low, part.p, part.end);
     gsz_bits_init(&s->side, in.p, in.end);
     return gsz_rans_begin(&s->symbols, symbols, 1u << 2 * log4, slots);

@@ -47,15 +47,19 @@ typedef struct {
     const uint32_t *slots;
     gsz_bitreader low, side;
     uint32_t (*counts)[GSZ_RANS_SYMBOLS];       /* NULL, or of GSZ_TABLES contexts: what is decoded is counted */
+    unsigned used;                              /* bit k: set k has tables */
     unsigned first;                             /* context of the set in use */
 } gsz_segment_decoder;
+/* All sets count as used; a caller that knows better says so in s->used. */
 int gsz_segment_open(gsz_segment_decoder *s, gsz_reader in, const uint32_t *slots);
 /* Everything must have been used up. */
 int gsz_segment_close(gsz_segment_decoder *s);
-/* Symbols from now on have the tables of this set. */
-GSZ_INLINE void gsz_segment_use(gsz_segment_decoder *s, unsigned set) {
+/* Symbols from now on have the tables of this set, which must be there. */
+GSZ_INLINE int gsz_segment_use(gsz_segment_decoder *s, unsigned set) {
+    GSZ_CHECK(s->used >> set & 1, GSZ_E_SECTION);
     s->first = gsz_set_first(set);
     s->symbols.slots = s->slots + (size_t)s->first * GSZ_RANS_SLOTS;
+    return GSZ_OK;
 }
 
 /* Symbols of a step. */
