@@ -46,8 +46,8 @@ def recorded_traces():
     missing = [name for name in NETWORKS if not (folder / f"{name}.npz").exists()]
     if missing:
         print(f"recording {', '.join(missing)} into {folder}: some minutes", file=sys.stderr, flush=True)
-        subprocess.run([sys.executable, Path(__file__).with_name("record.py"), "--threads", "2", folder, *missing],
-                       check=True)
+        record = [sys.executable, Path(__file__).with_name("record.py"), "--threads", "2"]
+        subprocess.run([*record, folder, *missing], check=True)
     return folder
 
 
@@ -143,7 +143,7 @@ def compress_growth(folder, bound, level, threads):
     def call():
         tensors = {file.stem: np.load(file) for file in folder.glob("*.npy")}
         return gradsz.compress_tensors(tensors, float(bound[3:]), mode=bound[:3], level=level, nthreads=threads)
-    gradsz.compress_tensors({"x": np.zeros(2048, np.float32)}, 1.0, level=level)        # code and tables of the first call
+    gradsz.compress_tensors({"x": np.zeros(2048, np.float32)}, 1.0, level=level)    # code and tables of the first call
     return floors.growth(call)
 
 
@@ -181,9 +181,11 @@ def speed_table(found):
     rows = []
     for way, written in found.written.items():
         rows.append([way, report.number(found.ratio(way)), report.number(found.ratio(way) / found.ratio(SZ3)),
-                     *[f"{report.number(found.speed(way, i))} ({report.number(found.speed(way, i, 'best'))})" for i in (0, 1)],
-                     *[report.number(found.faster(way, i)) for i in (0, 1)], f"{found.errors[way]['worst_over_eb']:.7g}",
-                     report.number(found.errors[way]["mse_over_eb2"]), found.errors[way]["over"]])
+                     *[f"{report.number(found.speed(way, i))} ({report.number(found.speed(way, i, 'best'))})"
+                       for i in (0, 1)],
+                     *[report.number(found.faster(way, i)) for i in (0, 1)],
+                     f"{found.errors[way]['worst_over_eb']:.7g}", report.number(found.errors[way]["mse_over_eb2"]),
+                     found.errors[way]["over"]])
     return report.table(["", "ratio", "x SZ3", "in MB/s", "out MB/s", "in x SZ3", "out x SZ3", "worst/eb", "mse/eb2",
                          "not kept"], rows)
 
@@ -206,10 +208,10 @@ def bars_of(measured, peaks):
                     bars.append(report.Bar(f"{found.where}: {level} {report.WAYS[i]} speed against SZ3", asked,
                                            found.faster(level, i),
                                            note=f" (of minima {report.number(found.faster(level, i, 'best'))})"))
-        bars.append(report.Bar(f"{found.where}: threads or kernels that change bytes or values", 0, len(found.differing), "",
-                               at_most=True, note=f" {', '.join(found.differing)}"))
-        bars.append(report.Bar(f"{found.where}: values not kept", 0, sum(found.errors[level]["over"] for level in LEVELS), "",
-                               at_most=True))
+        bars.append(report.Bar(f"{found.where}: threads or kernels that change bytes or values", 0, len(found.differing),
+                               "", at_most=True, note=f" {', '.join(found.differing)}"))
+        not_kept = sum(found.errors[level]["over"] for level in LEVELS)
+        bars.append(report.Bar(f"{found.where}: values not kept", 0, not_kept, "", at_most=True))
     for trace, of_trace in peaks.items():
         (level, t), pair = max(of_trace.items(), key=lambda item: max(item[1]))
         bars.append(report.Bar(f"{trace}: peak of memory, worst level", PEAK_BAR, max(pair), at_most=True,
@@ -253,8 +255,9 @@ def main():
         parts += [f"## {found.where}: {found.message.elements:,} values in {len(found.message.tensors)} tensors",
                   speed_table(found)]
     parts += [f"## Peak of memory at {bounds[0]}, in multiples of the tensors",
-              "The rise of the resident peak of a fresh process that reads the tensors and makes a message of them, or reads "
-              "the message and decodes it: what goes in and what comes out count.", memory_table(peaks), "## Bars", report.bar_table(bars)]
+              "The rise of the resident peak of a fresh process that reads the tensors and makes a message of them, or "
+              "reads the message and decodes it: what goes in and what comes out count.", memory_table(peaks),
+              "## Bars", report.bar_table(bars)]
     text = "\n\n".join(parts) + "\n"
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)

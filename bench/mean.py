@@ -50,8 +50,8 @@ def recorded_rounds():
     missing = [name for name in NETWORKS if not (folder / f"{name}.npz").exists()]
     if missing:
         print(f"recording {', '.join(missing)} into {folder}: some minutes", file=sys.stderr, flush=True)
-        subprocess.run([sys.executable, Path(__file__).with_name("record.py"), "--clients", str(CLIENTS), folder, *missing],
-                       check=True)
+        record = [sys.executable, Path(__file__).with_name("record.py"), "--clients", str(CLIENTS)]
+        subprocess.run([*record, folder, *missing], check=True)
     return folder
 
 
@@ -65,7 +65,7 @@ def load(path):
                 if x.dtype == np.float32 and x.size > traces.MIN_ELEMENTS:
                     sent[int(match[1])][match[2]] = np.ascontiguousarray(x)
     if not sent:
-        raise SystemExit(f"{path} does not hold what every client sends; `record.py --clients {CLIENTS}` makes such traces")
+        raise SystemExit(f"{path} does not hold what every client sends, as `record.py --clients {CLIENTS}` does")
     return schemes.Round(path.stem, [sent[client] for client in sorted(sent)])
 
 
@@ -134,10 +134,10 @@ class Findings:
         ours = [self.errors(schemes.name_of(grid, level, slots), bits) for grid in ("dithered", "shrunk")]
         return [least(pair) / other for *pair, other in zip(*ours, self.errors(OTHER, bits))]
 
-    def range_of(self, network, scheme):
-        """(least, most) bits that a scheme was measured at."""
-        bits = [b for points in self._curves[network, scheme].values() for b, _ in points]
-        return (min(bits), max(bits)) if bits else (math.nan, math.nan)
+    def has(self, level, slots):
+        """Whether there is something to hold against EDEN."""
+        ours = {schemes.name_of(grid, level, slots) for grid in ("dithered", "shrunk")}
+        return OTHER in self.schemes and bool(ours & set(self.schemes))
 
 
 def mean_of(values):
@@ -164,14 +164,15 @@ def summary_table(findings, relative, known):
 
 def better_table(findings, level, slots):
     by_budget = [findings.better(level, slots, bits) for bits in schemes.BUDGETS]
-    rows = [[network, *[report.number(ratios[i]) for ratios in by_budget]] for i, network in enumerate(findings.networks)]
+    rows = [[network, *[report.number(ratios[i]) for ratios in by_budget]]
+            for i, network in enumerate(findings.networks)]
     return report.table(["network", *HEAD], [*rows, ["geometric mean", *[report.number(mean_of(r)) for r in by_budget]]])
 
 
 def bars_of(findings):
     bars = []
     for slots, asked in MEAN_BARS.items():
-        for bits in schemes.BUDGETS:
+        for bits in schemes.BUDGETS if findings.has("best", slots) else ():
             ratios = dict(zip(findings.networks, findings.better("best", slots, bits)))
             what = f"{bits:g} bits{', slots' * slots}: error against EDEN"
             bars.append(report.Bar(what, asked, mean_of(ratios.values()), at_most=True))
@@ -187,8 +188,9 @@ def markdown(findings, known, header, bars, failures):
         parts += ["## Error against EDEN", summary_table(findings, True, known)]
         for level in LEVELS:
             for slots in (True, False):
-                parts += [f"## The better of dithered and shrunk, `{level}`, {'with' if slots else 'without'} slots, against EDEN",
-                          better_table(findings, level, slots)]
+                if findings.has(level, slots):
+                    parts += [f"## Better of dithered and shrunk against EDEN, `{level}`, {'with' if slots else 'no'} slots",
+                              better_table(findings, level, slots)]
     parts += ["## Failures", "\n".join(f"- {line}" for line in failures) or "none"]
     if bars:
         parts += ["## Bars", "`best`, the better of dithered and shrunk on each network, geometric means over networks.",
@@ -248,7 +250,7 @@ def main():
     header = [f"{what}: {value}" for what, value in environment]
     header += [f"networks: {', '.join(findings.networks)}",
                METHOD.format(clients=clients, minimum=traces.MIN_ELEMENTS, seeds=args.seeds, value=schemes.VALUE_BITS)]
-    bars = bars_of(findings) if OTHER in findings.schemes else []
+    bars = bars_of(findings)
     text = markdown(findings, wanted, header, bars, failures)
     out.mkdir(parents=True, exist_ok=True)
     write_rows(out / "mean.csv", rows, [line for item in header for line in item.splitlines()])

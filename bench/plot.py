@@ -65,8 +65,8 @@ def scheme_style(name):
               "gradsz-centred-best": "tab:red", "sz3": "tab:cyan", "top-k": "tab:olive"}
     if name in others:
         return dict(color=others[name])
-    return dict(color="tab:red" if "shrunk" in name else "tab:orange", linestyle="-" if name.endswith("-slots") else "--",
-                linewidth=1.8 if "best" in name else 0.9)
+    return dict(color="tab:red" if "shrunk" in name else "tab:orange",
+                linestyle="-" if name.endswith("-slots") else "--", linewidth=1.8 if "best" in name else 0.9)
 
 
 def mean_panel(axes, findings, known, networks, budgets):
@@ -86,9 +86,10 @@ def plot_means(findings, known, path):
     panels = [[network] for network in findings.networks]
     if len(panels) > 1:
         panels.insert(0, findings.networks)
-    columns = min(len(panels), 4)
-    figure, grid = plt.subplots(-(-len(panels) // columns), columns, figsize=(max(7, 3.6 * columns), 8 if len(panels) > 4 else 5),
-                                squeeze=False, sharex=True, sharey=True, layout="constrained")
+    columns = min(len(panels), 3 if len(panels) <= 6 else 4)
+    rows = -(-len(panels) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(max(7, 3.6 * columns), 3.2 * rows + 1.8), squeeze=False,
+                                sharex=True, sharey=True, layout="constrained")
     for axes, networks in zip(grid.flat, panels):
         mean_panel(axes, findings, known, networks, budgets)
     for axes in grid.flat[len(panels):]:

@@ -12,7 +12,7 @@ from gradsz.api import message_bytes
 from gradsz.errors import ParameterError
 
 if TYPE_CHECKING:
-    from gradsz._params import Bytes, Grid, Level, Mode
+    from gradsz._params import Bytes, Grid, Level, Mode, Predictor
 
 __all__ = ["compress_tensors", "decompress_tensors"]
 
@@ -25,7 +25,7 @@ def default_lossy(name: str, array: np.ndarray) -> bool:
 
 
 def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mode: Mode = "rel", level: Level = "balanced",
-                     lossy: Callable[[str, NDArray[Any]], bool] | None = None, grid: Grid = "auto",
+                     predictor: Predictor = "auto", lossy: Callable[[str, NDArray[Any]], bool] | None = None, grid: Grid = "auto",
                      seed: int | None = None, slot: tuple[int, int] | None = None, nthreads: int = 1) -> bytes:
     """Compress named tensors, such as a model update, to one message.
 
@@ -33,7 +33,7 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
     ----------
     mapping : mapping of str to array_like
         Names (UTF-8, at most 1,023 bytes) and tensors; names, dtypes, shapes and order travel.
-    error_bound, mode, level, grid, seed, slot, nthreads
+    error_bound, mode, level, predictor, grid, seed, slot, nthreads
         As in `compress`; every lossy tensor resolves the bound on its own values.
     lossy : callable(name, array) -> bool, optional
         Which tensors may lose.  By default floating ones of more than 1,024 elements; the rest is bit-exact.
@@ -58,7 +58,7 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
     if not isinstance(mapping, Mapping):
         raise ParameterError(f"compress_tensors takes a mapping of names to arrays, not {type(mapping).__name__}")
     bound, meaning = _params.error_bound(error_bound), _params.mode(mode)
-    choices = (_params.PREDICTORS["auto"], _params.level(level), _params.grid(grid))
+    choices = (_params.predictor(predictor), _params.level(level), _params.grid(grid))
     choose = default_lossy if lossy is None else lossy
     if not callable(choose):
         raise ParameterError(f"lossy must be a function of name and array, or None, not {lossy!r}")

@@ -193,9 +193,8 @@ static int climb(search *q, unsigned rank, double precision) {
     better = !larger;
     for (unsigned next = rank - (rank + 2) / 3; better && next > 0; next -= (next + 2) / 3) GSZ_TRY(try_rank(q, next, precision, &better));
     if (q->rank == 0) return GSZ_OK;
-    for (better = 1, larger = 0; better; larger |= better) GSZ_TRY(try_rank(q, q->rank, q->precision * COARSER, &better));
-    for (better = !larger; better;) GSZ_TRY(try_rank(q, q->rank, q->precision / COARSER, &better));
-    return GSZ_OK;
+    GSZ_TRY(try_rank(q, q->rank, q->precision * COARSER, &better));
+    return better ? GSZ_OK : try_rank(q, q->rank, q->precision / COARSER, &better);
 }
 
 static int search_ranks(search *q) {
@@ -216,7 +215,7 @@ static int search_ranks(search *q) {
  * 0.326 eb^2 at fine bounds, where it would be eb^2 / 3.  Where few bits are left it is far below anyway. */
 #define NARROW_FROM 2.3             /* bits an element */
 static double narrower(double bits) {
-    double part = bits < NARROW_FROM ? 0 : 0.012 + 0.0042 * bits;
+    double part = bits < NARROW_FROM ? 0 : 0.016 + 0.0036 * bits;
     return 1 - GSZ_MIN(part, 0.042);
 }
 
