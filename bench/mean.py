@@ -17,6 +17,7 @@ from pathlib import Path
 
 import peers                    # first: it sets the number of threads of what is imported later
 import report
+import run
 import schemes
 import timing
 import traces
@@ -232,11 +233,7 @@ def chosen(names):
     except ImportError as reason:
         print(f"skipped pysz: {reason}", file=sys.stderr)
         known = schemes.available()
-    wanted = names.split(",") if names else list(known)
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise SystemExit(f"no scheme {', '.join(unknown)}; there are {', '.join(known)}")
-    return {name: known[name] for name in wanted}
+    return run.choose(known, names)
 
 
 def main():

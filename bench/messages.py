@@ -211,16 +211,6 @@ def measure_all(folder, codecs, bounds, rounds, reps):
 # ---- files of rows ---------------------------------------------------------------------------
 
 
-def write_rows(path, rows, header):
-    with open(path, "w", newline="") as file:
-        file.writelines(f"# {line}\n" for line in header)
-        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            exact = {"worst_over_eb": f"{row['worst_over_eb']:.8g}"} if "worst_over_eb" in row else {}
-            writer.writerow({column: run.cell(value) for column, value in row.items()} | exact)
-
-
 def read_rows(path):
     with open(path, newline="") as file:
         lines = [line for line in file if not line.startswith("#")]
@@ -442,7 +432,7 @@ def main():
     bars = all_bars(findings)
     text = markdown(findings, header, bars, refused + failures)
     out.mkdir(parents=True, exist_ok=True)
-    write_rows(out / "messages.csv", rows, [line for item in header for line in item.splitlines()])
+    run.write_csv(out / "messages.csv", rows, [line for item in header for line in item.splitlines()], COLUMNS)
     (out / "messages.md").write_text(text)
     print(text)
     if args.bars and not all(bar.met for bar in bars):

@@ -147,7 +147,7 @@ def measure(args):
         rows, failures = messages.measure_all(args.traces, codecs, args.bounds.split(","), args.rounds, args.reps)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    messages.write_rows(out / "nnc.csv", rows, header)
+    run.write_csv(out / "nnc.csv", rows, header, messages.COLUMNS)
     results = report.Results(rows)
     findings = messages.Findings(results, results, [], {})
     for bound in results.bounds:

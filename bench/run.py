@@ -119,15 +119,16 @@ def cell(value):
     return f"{value:.4g}" if isinstance(value, float) else value
 
 
-def write_csv(path, rows, header):
+PRECISE = {"eb": ".9g", "worst_over_eb": ".8g"}         # where four digits would not do
+
+
+def write_csv(path, rows, header, columns=tuple(COLUMNS)):
     with open(path, "w", newline="") as file:
         file.writelines(f"# {line}\n" for line in header)
-        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            exact = {"eb": f"{row['eb']:.9g}"}
-            if "worst_over_eb" in row:
-                exact["worst_over_eb"] = f"{row['worst_over_eb']:.8g}"
+            exact = {column: f"{row[column]:{digits}}" for column, digits in PRECISE.items() if column in row}
             writer.writerow({column: cell(value) for column, value in row.items()} | exact)
 
 

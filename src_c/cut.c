@@ -9,7 +9,7 @@ static size_t block_rows(const gsz_view *v) { return GSZ_MAX(BLOCK / v->row_leng
 static int count_parts(const gsz_entry *first, size_t count, size_t stride, uint64_t *parts) {
     *parts = 0;
     for (size_t i = 0; i < count; i++) {
-        const gsz_tensor *t = &((const gsz_entry *)(const void *)((const uint8_t *)first + i * stride))->tensor;
+        const gsz_tensor *t = &gsz_entry_at(first, i, stride)->tensor;
         gsz_view v;
         if (t->codec != GSZ_CODEC_MODEL) continue;
         gsz_view_of(t->shape, t->ndim, &v);
@@ -58,7 +58,7 @@ int gsz_cut_make(gsz_heap *heap, const gsz_entry *first, size_t count, size_t st
     cut->segments = (gsz_segment_parts *)gsz_alloc(heap, cut->capacity * sizeof(gsz_segment_parts));
     GSZ_CHECK(cut->parts != NULL && cut->segments != NULL, GSZ_E_MEMORY);
     for (size_t i = 0; i < count; i++) {
-        const gsz_tensor *t = &((const gsz_entry *)(const void *)((const uint8_t *)first + i * stride))->tensor;
+        const gsz_tensor *t = &gsz_entry_at(first, i, stride)->tensor;
         gsz_view v;
         if (t->codec != GSZ_CODEC_MODEL) continue;
         gsz_view_of(t->shape, t->ndim, &v);

@@ -260,7 +260,7 @@ static int write_table(const encoding *c, int named, gsz_writer *table) {
     if (named) GSZ_TRY(gsz_put_varint(table, c->count));
     for (size_t i = 0; i < c->count; i++) {
         GSZ_TRY(gsz_entry_write(&state, &c->plans[i].entry, named, table));
-        random |= c->plans[i].entry.tensor.codec == GSZ_CODEC_MODEL && gsz_is_random(c->plans[i].entry.tensor.grid);
+        random |= gsz_tensor_is_random(&c->plans[i].entry.tensor);
     }
     if (random) GSZ_TRY(gsz_put_le64(table, c->offsets.seed));
     if (random) GSZ_TRY(gsz_put_le32(table, c->offsets.slot));

@@ -23,7 +23,7 @@ static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, cons
 int gsz_model_scales(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t *scales) {
     const gsz_view *v = &t->view;
     const size_t itemsize = gsz_itemsize(t->dtype);
-    const int whole = gsz_view_in_planes(v) || (v->tap_stride == 1 && v->lane_stride == v->taps);    /* a row is one piece */
+    const int whole = gsz_view_whole(v);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, v->row_length * itemsize));
     for (size_t i = 0; i < v->rows; i++) {
         const void *row = (const uint8_t *)x + i * v->row_stride * itemsize;

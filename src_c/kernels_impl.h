@@ -17,7 +17,6 @@
 #define W float
 #define MAGIC 0x1.8p23f
 #define MAX_K GSZ_MAX_K_FLOAT
-#define MAX_RESIDUAL (1 << 18)
 #define HUGEST 0x1.fffffep127f
 #define ABS(v) gsz_float_of_bits(gsz_bits_of_float(v) & 0x7fffffffu)
 #define BOUND(eb) gsz_float_not_above(eb)

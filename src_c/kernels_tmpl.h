@@ -113,7 +113,7 @@ static size_t NAME(model_quantise)(const void *restrict xs, size_t n, const gsz_
     for (size_t j = 0; j < n; j++) {
         W v = LOAD(x[j]);
         W q = ((v * inverse - ((W)centre[j] + offset)) * bins + MAGIC) - MAGIC;
-        int inside = (int)(ABS(q) <= (W)MAX_RESIDUAL);
+        int inside = (int)(ABS(q) <= (W)GSZ_MAX_RESIDUAL);
         W safe = inside ? q : (W)0;
         int32_t middle = gsz_wrap_add(centre[j], shift[j]);
         int32_t k = (int32_t)safe, to = (int32_t)((uint32_t)middle + ((uint32_t)k << unit_bits));

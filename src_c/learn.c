@@ -10,15 +10,16 @@
 #define LARGEST_MEAN 4096           /* units, of a row's values: larger features saturate */
 #define LARGEST_BINS 16384          /* means of rows that are larger have nothing to gain here */
 
+#define PRECISION 0.1               /* bins, that rounding the factors adds */
+
 /* What balanced looks for. */
 static const gsz_lowrank_options quick = {
-    .max_rank = 24, .iterations = 1, .gate = 0.02, .precision = 0.1,
+    .max_rank = 24, .iterations = 1, .gate = 0.02, .precision = PRECISION,
 };
 /* And best, which then tries. */
 static const gsz_lowrank_options thorough = {
-    .max_rank = 63, .iterations = 2, .gate = 0, .precision = 0.1,
+    .max_rank = 63, .iterations = 2, .gate = 0, .precision = PRECISION,
 };
-#define PRECISION 0.1
 #define COARSER 1.4
 /* Where no rank is predicted to pay: few components, finely rounded, sometimes do. */
 #define UNPREDICTED_RANK 4u

@@ -30,7 +30,8 @@
 #define GSZ_QUARTERS 4u
 #define GSZ_CONTEXTS_DITHERED (GSZ_RATIOS + (GSZ_WIDTHS_DITHERED - GSZ_NARROW) * GSZ_QUARTERS + 1)
 #define GSZ_SYMBOL_ZERO 64              /* residual 0; symbol 0 says that the residual stands elsewhere */
-#define GSZ_LARGEST_RESIDUAL 63
+#define GSZ_LARGEST_RESIDUAL 63         /* that has a symbol */
+#define GSZ_MAX_RESIDUAL (1 << 18)      /* in bins; farther elements are escaped */
 
 /* Families of mean features (features/list.h). */
 #define GSZ_SECOND_LINE GSZ_MAX_TAPS

@@ -136,7 +136,7 @@ int gsz_model_part_open(gsz_heap *heap, gsz_reader *in, const gsz_entry *entries
     r->segments = gsz_alloc(heap, r->cut.nsegments * sizeof *r->segments);
     GSZ_CHECK(r->frequencies != NULL && r->segments != NULL, GSZ_E_MEMORY);
     int random = 0;
-    for (size_t i = 0; i < count; i++) random |= entries[i].tensor.codec == GSZ_CODEC_MODEL && gsz_is_random(entries[i].tensor.grid);
+    for (size_t i = 0; i < count; i++) random |= gsz_tensor_is_random(&entries[i].tensor);
     if (random) GSZ_CHECK(gsz_get_le64(in, &r->offsets.seed) && gsz_get_le32(in, &r->offsets.slot), GSZ_E_HEADER);
     gsz_bits_init(&bits, in->p, in->end);
     memset(r->frequencies, 0, GSZ_TABLES * sizeof *r->frequencies);

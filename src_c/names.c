@@ -24,7 +24,7 @@ int gsz_names_distinct(gsz_heap *heap, const gsz_entry *first, size_t count, siz
     size_t size = count * sizeof(gsz_entry *);      /* less than what holds the entries */
     const gsz_entry **v = (const gsz_entry **)gsz_alloc(heap, size);
     GSZ_CHECK(v != NULL, GSZ_E_MEMORY);
-    for (size_t i = 0; i < count; i++) v[i] = (const gsz_entry *)(const void *)((const uint8_t *)first + i * stride);
+    for (size_t i = 0; i < count; i++) v[i] = gsz_entry_at(first, i, stride);
     for (size_t i = count / 2; i-- > 0;) sift(v, i, count);
     for (size_t n = count; n > 1; n--) {
         const gsz_entry *t = v[0];

@@ -124,7 +124,7 @@ static void settle_lanes(const gsz_modelled *t, const void *x, size_t n, const r
         if (w->r[j] != GSZ_ESCAPE) continue;
         double v = gsz_value_at(t->dtype, x, j);
         double q = (v / t->unit - (double)w->centre[j]) / (double)((int32_t)1 << f);
-        if (!(gsz_abs_double(q) <= (double)(1 << 18))) continue;
+        if (!(gsz_abs_double(q) <= (double)GSZ_MAX_RESIDUAL)) continue;
         for (int32_t k = (int32_t)gsz_round_double(q) - 1, last = k + 2; k <= last && w->r[j] == GSZ_ESCAPE; k++) {
             int32_t to = gsz_wrap_add(gsz_wrap_add(w->centre[j], w->shift[j]), gsz_wrap_mul(k, (int32_t)1 << f));
             if (gsz_within(v, gsz_decoded_value(t->dtype, to, t->unit), t->eb)) w->r[j] = k, w->y[j] = to;
@@ -247,6 +247,10 @@ static int get_step(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *
 }
 
 static void zero_row(const gsz_view *v, void *x, size_t itemsize, size_t length) {
+    if (gsz_view_whole(v)) {
+        memset(x, 0, length * itemsize);
+        return;
+    }
     for (size_t j = 0; j < length; j++)
         memset((uint8_t *)x + (j / v->taps * v->lane_stride + j % v->taps * v->tap_stride) * itemsize, 0, itemsize);
 }

@@ -14,6 +14,11 @@ typedef struct {
     uint64_t entry_size;        /* bytes of this entry in the table */
 } gsz_entry;
 
+/* Entry i of those that stand `stride` bytes apart: in an array of their own or inside larger records. */
+GSZ_INLINE const gsz_entry *gsz_entry_at(const gsz_entry *first, size_t i, size_t stride) {
+    return (const gsz_entry *)(const void *)((const uint8_t *)first + i * stride);
+}
+
 /* Has this codec a section of its own? */
 GSZ_INLINE int gsz_has_section(int codec) { return codec >= GSZ_CODEC_RAW && codec <= GSZ_CODEC_UNIFORM; }
 

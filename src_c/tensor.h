@@ -19,6 +19,8 @@ typedef struct {
     int smooth;             /* encoder: Lorenzo prediction looks much better than none */
 } gsz_tensor;
 
+GSZ_INLINE int gsz_tensor_is_random(const gsz_tensor *t) { return t->codec == GSZ_CODEC_MODEL && gsz_is_random(t->grid); }
+
 /* Elements and bytes of a shape; GSZ_E_TOO_LARGE beyond GSZ_MAX_BYTES or the address space. */
 int gsz_tensor_measure(gsz_tensor *t);
 

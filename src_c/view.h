@@ -39,6 +39,11 @@ GSZ_INLINE int gsz_view_in_planes(const gsz_view *v) {
     return v->lane_stride == 1 && (v->taps == 1 || (!v->matrix && v->tap_stride == v->lanes));
 }
 
+/* Whether a row is one piece of memory. */
+GSZ_INLINE int gsz_view_whole(const gsz_view *v) {
+    return gsz_view_in_planes(v) || (v->tap_stride == 1 && v->lane_stride == v->taps);
+}
+
 /* Twins: the elements of a row to planes and back. */
 void gsz_row_gather(const gsz_view *v, const void *row, size_t row_length, size_t itemsize, void *planes);
 void gsz_row_scatter(const gsz_view *v, const void *planes, size_t row_length, size_t itemsize, void *row);
