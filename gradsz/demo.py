@@ -70,7 +70,7 @@ def accuracy(weights, x, labels):
 
 def load_digits(rng):
     """(training images, labels), (test images, labels); pixels from 0 to 1."""
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits    # type: ignore[import-untyped]
 
     images, labels = load_digits(return_X_y=True)
     order = rng.permutation(len(labels))
