@@ -627,12 +627,12 @@ class Segment:
     def __init__(self, payload: bytes, slots: list[list[tuple[int, int, int]]]):
         cursor = Bytes(payload)
         states = cursor.integer(1)
-        known(states <= 2, "number of states")
+        known(states <= 5, "number of states")
         low_size, side_size = cursor.varint(), cursor.varint()
         corrupt_unless(low_size + side_size <= cursor.left, "more low bits and side bits than bytes")
         self.words = Bytes(cursor.take(cursor.left - low_size - side_size))
         self.low, self.side = Bits(cursor.take(low_size)), Bits(cursor.rest())
-        self.states = [self.words.integer(4) for _ in range(4**states)]
+        self.states = [self.words.integer(4) for _ in range(2**states)]
         corrupt_unless(all(2**15 <= x < 2**31 for x in self.states), "a state out of range")
         self.slots = slots
 

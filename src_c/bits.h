@@ -8,7 +8,7 @@
 
 #include "bytes.h"
 
-typedef struct {
+typedef struct gsz_bitreader {
     const uint8_t *p, *end;
     uint64_t bits;      /* unread bits, lowest first; zero above count */
     unsigned count;     /* valid bits in `bits`, and bits beyond the end once it is passed */
@@ -101,6 +101,20 @@ static inline void gsz_bits_put_fields(gsz_bitwriter *b, const uint32_t *v, cons
     for (; i < n; i++) gsz_bits_put(b, v[i], width[i]);
 }
 
+/* From fewer than 56 bits to 56 or more at once, with loose bits above `count`, which the next call writes over with the
+ * same; 0 near the end. */
+GSZ_INLINE int gsz_bits_refill_word(gsz_bitreader *b) {
+    if (b->end - b->p < 8) return 0;
+    b->bits |= gsz_load_le64(b->p) << b->count;         /* nocheck: the line above */
+    b->p += (63 - b->count) >> 3;
+    b->count |= 56;
+    return 1;
+}
+
+GSZ_INLINE void gsz_bits_drop_loose(gsz_bitreader *b) {
+    if (b->count < 64) b->bits &= ((uint64_t)1 << b->count) - 1;
+}
+
 GSZ_INLINE uint32_t gsz_bits_field(uint64_t *word, unsigned width) {
     uint32_t v = (uint32_t)(*word & (((uint64_t)1 << width) - 1));
     *word >>= width;
@@ -111,12 +125,7 @@ static inline void gsz_bits_get_fields(gsz_bitreader *b, const uint8_t *width, s
     size_t i = 0;
     for (; most <= GSZ_FOUR_FIELDS && i + 4 <= n; i += 4) {
         unsigned bits = (unsigned)width[i] + width[i + 1] + width[i + 2] + width[i + 3];
-        if (b->count < bits) {
-            if (b->end - b->p < 8) break;
-            b->bits |= gsz_load_le64(b->p) << b->count;         /* nocheck: the line above */
-            b->p += (63 - b->count) >> 3;
-            b->count |= 56;
-        }
+        if (b->count < bits && !gsz_bits_refill_word(b)) break;
         uint64_t word = b->bits;
         v[i] = gsz_bits_field(&word, width[i]);
         v[i + 1] = gsz_bits_field(&word, width[i + 1]);
@@ -125,7 +134,7 @@ static inline void gsz_bits_get_fields(gsz_bitreader *b, const uint8_t *width, s
         b->bits = word;
         b->count -= bits;
     }
-    if (b->count < 64) b->bits &= ((uint64_t)1 << b->count) - 1;
+    gsz_bits_drop_loose(b);
     for (; i < n; i++) v[i] = gsz_bits_get(b, width[i]);
 }
 

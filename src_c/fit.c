@@ -226,6 +226,7 @@ static int take_sample(gsz_work *work, sampler *s) {
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, (MEAN + s->nmeans) * capacity * sizeof(float)));
     int32_t *memory = (int32_t *)work->model.data;
     gsz_model_row_init(&s->view, memory, &s->row);
+    memset(memory + state, 0, 2 * stride * sizeof *memory);
     for (unsigned k = 0; k < MEAN + s->nmeans; k++) s->seen[k] = (float *)work->bytes.data + k * capacity;
     for (size_t i = 0; i < s->t->view.rows; i += s->row_step)
         if (s->t->scales[i] != 0) sample_row(work->kernels, s, i, memory + state, memory + state + stride);

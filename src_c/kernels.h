@@ -24,6 +24,7 @@ typedef struct {
 typedef struct { double min, max; size_t finite; } gsz_range;
 
 struct gsz_bitwriter;           /* bits.h */
+struct gsz_bitreader;
 struct gsz_symbol_encoder;      /* symbols.h */
 struct gsz_symbol_decoder;
 struct gsz_rans_decoder;        /* rans.h */
@@ -72,6 +73,10 @@ typedef struct gsz_kernels {
      * `size` bytes fields are 0. */
     void (*put_low)(const int32_t *values, size_t count, unsigned low, struct gsz_bitwriter *out);
     uint64_t (*join_low)(const int16_t *classes, size_t n, unsigned low, const uint8_t *fields, size_t size, int32_t *v);
+
+    /* Twins: bit fields of several widths, each at most `most`, and values that fit them. */
+    void (*put_fields)(struct gsz_bitwriter *b, const uint32_t *v, const uint8_t *width, size_t n, unsigned most);
+    void (*get_fields)(struct gsz_bitreader *b, const uint8_t *width, size_t n, unsigned most, uint32_t *v);
 
     /* v[i] = v[0] + ... + v[i], modulo 2^32. */
     void (*running_sum)(int32_t *v, size_t n);

@@ -156,6 +156,14 @@ static uint64_t NAME(join_low)(const int16_t *classes, size_t n, unsigned low, c
     return NAME(join_rest)(classes, 0, n, low, fields, size, 0, v);
 }
 
+static void NAME(put_fields)(gsz_bitwriter *b, const uint32_t *v, const uint8_t *width, size_t n, unsigned most) {
+    gsz_bits_put_fields(b, v, width, n, most);
+}
+
+static void NAME(get_fields)(gsz_bitreader *b, const uint8_t *width, size_t n, unsigned most, uint32_t *v) {
+    gsz_bits_get_fields(b, width, n, most, v);
+}
+
 static uint8_t *NAME(rans_encode)(const gsz_rans_code *codes, const uint16_t *tokens, size_t n, unsigned states,
                                   uint32_t *state, uint8_t *p) {
     return NAME(rans_put)(codes, tokens, n, 0, states, state, p);
@@ -201,7 +209,7 @@ static size_t NAME(find32)(const int32_t *v, size_t n, int32_t value, uint32_t *
 #define KERNEL_TABLE(MASK, CRC) { \
     MASK, FOR_TYPES(quantise), FOR_TYPES(dequantise16), FOR_TYPES(dequantise32), FOR_TYPES(range), \
     FOR_TYPES(sum_squares), FOR_TYPES(sum_errors), NAME(survey), NAME(compact), NAME(name_tokens), \
-    NAME(put_low), NAME(join_low), NAME(running_sum), NAME(find16), NAME(find32), NAME(encode_streams), NAME(decode_streams), \
+    NAME(put_low), NAME(join_low), NAME(put_fields), NAME(get_fields), NAME(running_sum), NAME(find16), NAME(find32), NAME(encode_streams), NAME(decode_streams), \
     NAME(rans_encode), NAME(rans_decode), NAME(model_contexts), NAME(model_means), NAME(model_align), NAME(model_dither), NAME(model_phases), NAME(model_shrink), NAME(model_join), NAME(model_join_narrow), \
     NAME(model_split), NAME(model_learn), NAME(model_sum), FOR_TYPES(model_quantise), \
     NAME(fit_sums), NAME(fit_dot), NAME(fit_weights), NAME(fit_left), NAME(lowrank_product), NAME(lowrank_gram), NAME(lowrank_row), FOR_TYPES(sum_sizes), CRC}

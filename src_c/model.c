@@ -48,7 +48,7 @@ void gsz_model_default_weights(unsigned unit_bits, gsz_model_weights *w) {
     w->mean[GSZ_FEATURE_earlier_taps] = 40;
 }
 
-size_t gsz_model_stride(const gsz_view *v) { return (v->lanes + 8) / 8 * 8; }
+size_t gsz_model_stride(const gsz_view *v) { return gsz_wide(v->lanes + 1); }
 size_t gsz_model_groups(const gsz_view *v) { return v->matrix ? v->taps : 1; }
 size_t gsz_model_row_size(const gsz_view *v) { return gsz_model_stride(v) * (v->taps + 1 + gsz_model_groups(v)); }
 

@@ -50,7 +50,7 @@ typedef struct gsz_model_weights {
 
 /* What a step may know: this row so far, and column sums of the rows before. */
 typedef struct gsz_model_row {
-    size_t lanes, stride;                       /* a step's array takes `stride` elements; one behind the last lane is 0 */
+    size_t lanes, stride;                       /* a step's array takes `stride` elements, at least one more than lanes */
     unsigned taps, side;
     int matrix;
     int32_t *d;                                 /* taps x stride: decoded less base, cut to 16 bits */
@@ -59,6 +59,9 @@ typedef struct gsz_model_row {
     uint64_t total;                             /* of all sums */
     size_t rows;                                /* summed up */
 } gsz_model_row;
+
+/* Lanes in whole vectors: what loops over a step really do, and what its arrays have room for. */
+GSZ_INLINE size_t gsz_wide(size_t lanes) { return (lanes + 7) & ~(size_t)7; }
 
 GSZ_INLINE int32_t gsz_wrap_add(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
 GSZ_INLINE int32_t gsz_wrap_mul(int32_t a, int32_t b) { return (int32_t)((uint32_t)a * (uint32_t)b); }

@@ -260,10 +260,18 @@ static int decode_segments(decoding *d) {
     return gsz_parallel_for(r->cut.nsegments, d->workers->count, decode_segment, d);
 }
 
+/* Tables up to the last one that is in use. */
+static size_t used_tables(const gsz_model_reader *r) {
+    size_t tables = 0;
+    for (unsigned set = 0; set < GSZ_SETS; set++)
+        if (r->used >> set & 1) tables = gsz_set_first(set) + gsz_set_size(set);
+    return tables;
+}
+
 static int decode_all(decoding *d) {
     gsz_heap *heap = d->workers->heap;
     const size_t count = d->reader->cut.nsegments;
-    const size_t slots_size = GSZ_TABLES * GSZ_RANS_SLOTS * sizeof(uint32_t), kept_size = count * sizeof(gsz_structure);
+    const size_t slots_size = used_tables(d->reader) * GSZ_RANS_SLOTS * sizeof(uint32_t), kept_size = count * sizeof(gsz_structure);
     GSZ_CHECK(count <= SIZE_MAX / sizeof(gsz_structure), GSZ_E_TOO_LARGE);
     d->slots = (uint32_t *)gsz_alloc(heap, slots_size);
     d->kept = (gsz_structure *)gsz_alloc(heap, kept_size);

@@ -1,4 +1,7 @@
-/* The loops of the gradient model over the lanes of a step.  Included by kernels_impl.h; no branch in a loop. */
+/* The loops of the gradient model over the lanes of a step.  Included by kernels_impl.h; no branch in a loop.
+ *
+ * All but model_quantise and model_split work on whole vectors of lanes, gsz_wide(n) of them: what they leave beyond lane n
+ * nobody reads, only d and sums are kept 0 there. */
 
 #define FEATURE(name, matrices, first)
 #include "features/neighbours.h"
@@ -7,13 +10,14 @@
 #include "features/tap_above.h"
 #undef FEATURE
 
+#ifndef OWN_TWINS
 /* Contexts and raw low bits of n lanes of one array of column sums; returns the most raw bits of a lane. */
 static unsigned NAME(model_contexts)(const gsz_row_widths *w, const int32_t *restrict sums, size_t n,
                                      uint8_t *restrict context, uint8_t *restrict raw) {
     const int32_t narrowest = 2 * (int32_t)(w->unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)w->narrowest;
     const int32_t top = (int32_t)w->widths - 2;
-    int32_t most = 0;
-    for (size_t j = 0; j < n; j++) {
+    uint8_t most = 0;
+    for (size_t j = 0; j < gsz_wide(n); j++) {
         int32_t sum = sums[j] >> w->down;
         uint32_t cell = ((uint32_t)(sum < 32767 ? sum : 32767) * w->ratio) >> 8 << w->up;
         int32_t s = gsz_wrap_add(w->base, gsz_wrap_mul(w->column, (int32_t)cell)) >> GSZ_WEIGHT_BITS;
@@ -24,14 +28,41 @@ static unsigned NAME(model_contexts)(const gsz_row_widths *w, const int32_t *res
         int32_t bits = half < top ? 0 : (half - top) >> 1;
         context[j] = (uint8_t)(half - 2 * bits);
         raw[j] = (uint8_t)bits;
-        most = bits > most ? bits : most;
     }
-    return (unsigned)most;
+    memset(raw + n, 0, gsz_wide(n) - n);
+    for (size_t j = 0; j < gsz_wide(n); j++) most = raw[j] > most ? raw[j] : most;
+    return most;
 }
+
+/* Decoded values y from symbols and their low bits; a symbol 0 gives the middle of the middle bin.  A residual is folded
+ * where `fold` is below 0. */
+static void NAME(model_join)(const uint8_t *restrict symbol, const uint32_t *restrict low, const uint8_t *restrict raw,
+                             const int32_t *centre, const int32_t *fold, size_t n, unsigned unit_bits, int32_t *restrict y) {
+    n = gsz_wide(n);
+    for (size_t j = 0; j < n; j++) {
+        int32_t q = (int32_t)symbol[j] - GSZ_SYMBOL_ZERO;
+        int32_t sign = fold[j] >> 31, r = (int32_t)((uint32_t)q << raw[j] | low[j]) & -(int32_t)(symbol[j] != 0);
+        r = (r ^ sign) - sign;
+        y[j] = gsz_wrap_add(centre[j], gsz_wrap_mul(r, (int32_t)1 << unit_bits));
+    }
+}
+
+/* The same where no lane has low bits. */
+static void NAME(model_join_narrow)(const uint8_t *restrict symbol, const int32_t *centre, const int32_t *fold, size_t n,
+                                    unsigned unit_bits, int32_t *restrict y) {
+    n = gsz_wide(n);
+    for (size_t j = 0; j < n; j++) {
+        int32_t sign = fold[j] >> 31, r = ((int32_t)symbol[j] - GSZ_SYMBOL_ZERO) & -(int32_t)(symbol[j] != 0);
+        r = (r ^ sign) - sign;
+        y[j] = gsz_wrap_add(centre[j], (int32_t)((uint32_t)r << unit_bits));
+    }
+}
+#endif
 
 /* Means of a step: base and weighted features. */
 static void NAME(model_means)(const gsz_model_row *row, const gsz_model_weights *w, unsigned tap, size_t n,
                               const int32_t *restrict base, int32_t *restrict mean) {
+    n = gsz_wide(n);
     for (size_t j = 0; j < n; j++) mean[j] = 1 << (GSZ_WEIGHT_BITS - 1);
 #define FEATURE(name, matrices, first) \
     if (w->mean[GSZ_FEATURE_##name] != 0 && row->matrix == (matrices) && tap >= (first == GSZ_SECOND_LINE ? row->side : first)) \
@@ -48,6 +79,7 @@ static void NAME(model_means)(const gsz_model_row *row, const gsz_model_weights 
 
 /* On the multiple of a bin next to the mean. */
 static void NAME(model_align)(const int32_t *restrict mean, size_t n, unsigned unit_bits, int32_t *restrict centre) {
+    n = gsz_wide(n);
     const int32_t half = (int32_t)1 << unit_bits >> 1, whole = -((int32_t)1 << unit_bits);
     for (size_t j = 0; j < n; j++) centre[j] = gsz_wrap_add(mean[j], half) & whole;
 }
@@ -55,6 +87,7 @@ static void NAME(model_align)(const int32_t *restrict mean, size_t n, unsigned u
 /* Anywhere: offsets u for lanes from `lane` on, all of a bin equally likely, and centres mean + u. */
 static void NAME(model_dither)(const gsz_dither *d, size_t lane, size_t n, unsigned unit_bits, const int32_t *restrict mean,
                                int32_t *restrict u, int32_t *restrict centre) {
+    n = gsz_wide(n);
     const int32_t half = (int32_t)1 << unit_bits >> 1;
     for (size_t j = 0; j < n; j++) {
         uint32_t x = (uint32_t)(lane + j) * 0x9e3779b9u + d->first;
@@ -69,6 +102,7 @@ static void NAME(model_dither)(const gsz_dither *d, size_t lane, size_t n, unsig
 /* Contexts of lanes by width and offset; `width` is what model_contexts gave. */
 static void NAME(model_phases)(const uint8_t *restrict width, const int32_t *restrict u, size_t n, unsigned unit_bits,
                                uint8_t *restrict context) {
+    n = gsz_wide(n);
     const int32_t half = (int32_t)1 << unit_bits >> 1;
     const int32_t narrowest = 2 * (int32_t)(unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)GSZ_NARROWEST_DITHERED;
     for (size_t j = 0; j < n; j++) {
@@ -84,6 +118,7 @@ static void NAME(model_phases)(const uint8_t *restrict width, const int32_t *res
 /* What is put out instead of the offset, less the offset: g(u) - u in units (format.md 7.8). */
 static void NAME(model_shrink)(const uint8_t *restrict width, const int32_t *restrict u, size_t n, unsigned unit_bits,
                                int32_t *restrict shift) {
+    n = gsz_wide(n);
     const int32_t half = (int32_t)1 << unit_bits >> 1;
     for (size_t j = 0; j < n; j++) {
         int32_t sign = u[j] >> 31, size = u[j] ^ sign, at = (2 * size + 1) << (15 - unit_bits);      /* of 2^15, half a bin */
@@ -92,28 +127,6 @@ static void NAME(model_shrink)(const uint8_t *restrict width, const int32_t *res
         int32_t wide = GSZ_SHRINK_EDGES + (w - (int32_t)GSZ_NARROW) * GSZ_SHRINK_PARTS + (at >> 10);
         int32_t g = (gsz_shrink[w < (int32_t)GSZ_NARROW ? narrow : wide] * half + 16384) >> 15;
         shift[j] = ((g ^ sign) - sign) - u[j];
-    }
-}
-
-/* ---- decoded values y from symbols and their low bits; a symbol 0 gives the middle of the middle bin.  A residual is folded
- * where `fold` is below 0. */
-static void NAME(model_join)(const uint8_t *restrict symbol, const uint32_t *restrict low, const uint8_t *restrict raw,
-                             const int32_t *centre, const int32_t *fold, size_t n, unsigned unit_bits, int32_t *restrict y) {
-    for (size_t j = 0; j < n; j++) {
-        int32_t q = (int32_t)symbol[j] - GSZ_SYMBOL_ZERO;
-        int32_t sign = fold[j] >> 31, r = (int32_t)((uint32_t)q << raw[j] | low[j]) & -(int32_t)(symbol[j] != 0);
-        r = (r ^ sign) - sign;
-        y[j] = gsz_wrap_add(centre[j], gsz_wrap_mul(r, (int32_t)1 << unit_bits));
-    }
-}
-
-/* The same where no lane has low bits. */
-static void NAME(model_join_narrow)(const uint8_t *restrict symbol, const int32_t *centre, const int32_t *fold, size_t n,
-                                    unsigned unit_bits, int32_t *restrict y) {
-    for (size_t j = 0; j < n; j++) {
-        int32_t sign = fold[j] >> 31, r = ((int32_t)symbol[j] - GSZ_SYMBOL_ZERO) & -(int32_t)(symbol[j] != 0);
-        r = (r ^ sign) - sign;
-        y[j] = gsz_wrap_add(centre[j], (int32_t)((uint32_t)r << unit_bits));
     }
 }
 
@@ -136,17 +149,18 @@ static size_t NAME(model_split)(const int32_t *restrict r, const int32_t *restri
 /* What later steps may know of this one. */
 static void NAME(model_learn)(gsz_model_row *row, unsigned tap, const int32_t *restrict y, const int32_t *restrict base, size_t n) {
     int32_t *restrict d = row->d + tap * row->stride, *restrict earlier = row->earlier;
-    for (size_t j = 0; j < n; j++) {
+    for (size_t j = 0; j < gsz_wide(n); j++) {
         int32_t v = base == NULL ? y[j] : (int32_t)((uint32_t)y[j] - (uint32_t)base[j]);
         v = v > GSZ_MAX_D ? GSZ_MAX_D : v < -GSZ_MAX_D ? -GSZ_MAX_D : v;
         d[j] = v;
         earlier[j] = (tap == 0 ? 0 : earlier[j]) + v;
     }
-    for (size_t j = n; j < row->stride; j++) d[j] = 0;
+    memset(d + n, 0, (row->stride - n) * sizeof *d);
 }
 
 /* Adds |d| of n lanes to column sums; returns the sum of what was added. */
 static uint64_t NAME(model_sum)(const int32_t *restrict d, size_t n, int32_t *restrict sums) {
+    n = gsz_wide(n);
     uint64_t total = 0;
     for (size_t from = 0; from < n; from += 4096) {         /* 4,096 x 32,767 fits 32 bits */
         uint32_t part = 0;

@@ -12,7 +12,8 @@
 #define GSZ_RANS_SLOTS (1u << GSZ_RANS_BITS)
 #define GSZ_RANS_SYMBOLS 128u
 #define GSZ_RANS_START ((uint32_t)1 << 15)      /* smallest state, and the one that a decoder must end with */
-#define GSZ_RANS_STATES 16u                     /* most */
+#define GSZ_RANS_LOG2_STATES 5u
+#define GSZ_RANS_STATES (1u << GSZ_RANS_LOG2_STATES)    /* most */
 
 /* Frequencies of one context's table: sum GSZ_RANS_SLOTS. */
 typedef struct { uint16_t of[GSZ_RANS_SYMBOLS]; } gsz_frequencies;

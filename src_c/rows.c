@@ -47,7 +47,7 @@ typedef struct {
 
 static int start_rows(gsz_work *work, const gsz_modelled *t, row_work *w) {
     const gsz_view *v = &t->view;
-    const size_t base = t->low != NULL ? v->row_length : 0;
+    const size_t base = t->low != NULL ? gsz_wide(v->row_length) + gsz_wide(1) : 0;     /* the last tap in whole vectors */
     size_t state = gsz_model_row_size(v), groups = gsz_model_groups(v), stride = gsz_model_stride(v);
     memset(w, 0, sizeof *w);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->model, v->row_length * sizeof(uint64_t)
@@ -65,8 +65,8 @@ static int start_rows(gsz_work *work, const gsz_modelled *t, row_work *w) {
     w->raw = w->context + groups * stride;
     w->symbol = w->raw + groups * stride;
     w->phase = w->symbol + stride;
-    memset(w->low, 0, stride * sizeof *w->low);
-    memset(w->shift, 0, stride * sizeof *w->shift);
+    memset(w->mean, 0, (7 * stride + base) * sizeof *w->mean);
+    memset(w->context, 0, (2 * groups + 2) * stride);
     return GSZ_OK;
 }
 
@@ -172,7 +172,7 @@ static int put_step(const gsz_kernels *kernels, gsz_segment_encoder *s, const gs
     gsz_segment_count(s, tokens, n);
     if (w->step_most > 0) {
         GSZ_TRY(gsz_sink_reserve(&s->low, n * 3));
-        gsz_bits_put_fields(&s->low.bits, w->low, w->step_raw, n, w->step_most);
+        kernels->put_fields(&s->low.bits, w->low, w->step_raw, n, w->step_most);
     }
     return others > 0 ? put_others(s, t, x, n, w, tokens, others) : GSZ_OK;
 }
@@ -234,7 +234,7 @@ static int get_step(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *
     const unsigned f = t->weights.unit_bits;
     gsz_segment_symbols(kernels, s, w->step_context, n, w->symbol);
     if (w->step_most > 0) {
-        gsz_bits_get_fields(&s->low, w->step_raw, n, w->step_most, w->low);
+        kernels->get_fields(&s->low, w->step_raw, n, w->step_most, w->low);
         GSZ_CHECK(s->low.overrun == 0, GSZ_E_SECTION);
         kernels->model_join(w->symbol, w->low, w->step_raw, w->centre, w->fold, n, f, w->y);
     } else {

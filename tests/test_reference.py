@@ -165,7 +165,7 @@ TENSORS = st.tuples(st.integers(0, 3), st.sampled_from([
 
 
 @settings(max_examples=settings().max_examples // 2)
-@given(seed=st.integers(0, 2**32 - 1), tensors=st.lists(TENSORS, min_size=1, max_size=3), wild=st.booleans(), states=st.integers(0, 2),
+@given(seed=st.integers(0, 2**32 - 1), tensors=st.lists(TENSORS, min_size=1, max_size=3), wild=st.booleans(), states=st.integers(0, 5),
        mask=st.sampled_from([None, 0]))
 def test_anything_under_the_model(seed, tensors, wild, states, mask):
     """Heads and rows made up from any weights, scales, factors, symbols and bits; sums that wrap around."""

@@ -94,6 +94,37 @@ static uint64_t join_low_int_avx2(const int16_t *classes, size_t n, unsigned low
     return join_rest_int_avx2(classes, i, n, low, fields, size, bit, v);
 }
 
+/* Ones in each byte, as many as its width of at most 7. */
+GSZ_INLINE uint64_t fields_of_avx2(const uint8_t *width) {
+    const __m128i ones = _mm_setr_epi8(0, 1, 3, 7, 15, 31, 63, 127, 0, 0, 0, 0, 0, 0, 0, 0);
+    return (uint64_t)_mm_cvtsi128_si64(_mm_shuffle_epi8(ones, _mm_loadl_epi64((const __m128i *)(const void *)width)));
+}
+
+static void put_fields_int_avx2(gsz_bitwriter *b, const uint32_t *v, const uint8_t *width, size_t n, unsigned most) {
+    size_t i = 0;
+    for (; most <= 7 && i + 8 <= n; i += 8) {
+        uint64_t fields = fields_of_avx2(width + i);
+        __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(v + i));
+        __m128i half = _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+        uint64_t bytes = (uint64_t)_mm_cvtsi128_si64(_mm_packus_epi16(half, half));
+        gsz_bits_put(b, _pext_u64(bytes, fields), (unsigned)_mm_popcnt_u64(fields));
+    }
+    gsz_bits_put_fields(b, v + i, width + i, n - i, most);
+}
+
+static void get_fields_int_avx2(gsz_bitreader *b, const uint8_t *width, size_t n, unsigned most, uint32_t *v) {
+    size_t i = 0;
+    for (; most <= 7 && i + 8 <= n && (b->count >= 56 || gsz_bits_refill_word(b)); i += 8) {
+        uint64_t fields = fields_of_avx2(width + i);
+        unsigned bits = (unsigned)_mm_popcnt_u64(fields);           /* at most 56 */
+        __m256i x = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)_pdep_u64(b->bits, fields)));
+        _mm256_storeu_si256((__m256i *)(void *)(v + i), x);
+        b->bits >>= bits;
+        b->count -= bits;
+    }
+    gsz_bits_drop_loose(b);
+    gsz_bits_get_fields(b, width + i, n - i, most, v + i);
+}
 
 static void running_sum_int_avx2(int32_t *v, size_t n) {
     __m256i sum = _mm256_setzero_si256();           /* so far, in every lane */
@@ -112,44 +143,48 @@ static void running_sum_int_avx2(int32_t *v, size_t n) {
 }
 
 /* Eight states: the symbols of eight contexts, and words for the states that run low, in the order of the lanes. */
-GSZ_INLINE __m256i rans_eight_avx2(gsz_rans_decoder *d, __m256i x, const uint8_t *context, uint8_t *symbol) {
+GSZ_INLINE __m256i rans_eight_avx2(const uint32_t *slots, const uint8_t **p, __m256i x, const uint8_t *context, uint8_t *symbol) {
     const __m256i slot_mask = _mm256_set1_epi32((int)(GSZ_RANS_SLOTS - 1)), start = _mm256_set1_epi32((int)GSZ_RANS_START);
     __m256i at = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)context));
     at = _mm256_or_si256(_mm256_slli_epi32(at, GSZ_RANS_BITS), _mm256_and_si256(x, slot_mask));
-    __m256i e = _mm256_i32gather_epi32((const int *)(const void *)d->slots, at, 4);
+    __m256i e = _mm256_i32gather_epi32((const int *)(const void *)slots, at, 4);
     __m256i frequency = _mm256_and_si256(_mm256_srli_epi32(e, GSZ_RANS_FREQUENCY), _mm256_set1_epi32(0xfff));
     x = _mm256_mullo_epi32(frequency, _mm256_srli_epi32(x, GSZ_RANS_BITS));
     x = _mm256_add_epi32(x, _mm256_srli_epi32(e, GSZ_RANS_OFFSET));
     __m256i low = _mm256_cmpgt_epi32(start, x);
     unsigned lanes = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(low));
     uint64_t order = _pdep_u64(0x0706050403020100u, _pdep_u64(lanes, BYTES_OF_ONE) * 255u);
-    __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)d->p));   /* nocheck: the caller's */
+    __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)*p));   /* nocheck: the caller's */
     words = _mm256_permutevar8x32_epi32(words, _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)order)));
     x = _mm256_blendv_epi8(x, _mm256_or_si256(_mm256_slli_epi32(x, 16), words), low);
-    d->p += 2 * (unsigned)_mm_popcnt_u32(lanes);
+    *p += 2 * (unsigned)_mm_popcnt_u32(lanes);
     e = _mm256_and_si256(e, _mm256_set1_epi32(GSZ_RANS_SYMBOLS - 1));
     __m128i half = _mm_packus_epi32(_mm256_castsi256_si128(e), _mm256_extracti128_si256(e, 1));
     _mm_storel_epi64((__m128i *)(void *)symbol, _mm_packus_epi16(half, half));
     return x;
 }
 
-/* Twin of the portable loop.  Eight states read up to eight words: 16 bytes. */
-static void rans_decode_int_avx2(gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol) {
-    __m256i *state = (__m256i *)(void *)d->state;
+/* Steps of `vectors` times eight states.  Eight states read up to eight words: 16 bytes. */
+GSZ_INLINE size_t rans_vectors_avx2(gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol, unsigned vectors) {
+    const uint32_t *slots = d->slots;
+    const uint8_t *p = d->p, *end = d->end;
+    __m256i x[GSZ_RANS_STATES / 8];
     size_t i = 0;
-    if (d->states == 16) {
-        __m256i a = _mm256_loadu_si256(state), b = _mm256_loadu_si256(state + 1);
-        for (; i + 16 <= n && d->end - d->p >= 32; i += 16) {
-            a = rans_eight_avx2(d, a, context + i, symbol + i);
-            b = rans_eight_avx2(d, b, context + i + 8, symbol + i + 8);
-        }
-        if (i % 16 == 0 && i + 8 <= n && d->end - d->p >= 16) {
-            a = rans_eight_avx2(d, a, context + i, symbol + i);
-            i += 8;
-        }
-        _mm256_storeu_si256(state, a);
-        _mm256_storeu_si256(state + 1, b);
-    }
+    for (unsigned k = 0; k < vectors; k++) x[k] = _mm256_loadu_si256((const __m256i *)(const void *)d->state + k);
+    for (; i + 8 * vectors <= n && end - p >= (ptrdiff_t)(16 * vectors); i += 8 * vectors)
+        for (unsigned k = 0; k < vectors; k++) x[k] = rans_eight_avx2(slots, &p, x[k], context + i + 8 * k, symbol + i + 8 * k);
+    for (unsigned k = 0; k < vectors && i + 8 <= n && i % (8 * vectors) == 8 * k && end - p >= 16; k++, i += 8)
+        x[k] = rans_eight_avx2(slots, &p, x[k], context + i, symbol + i);
+    for (unsigned k = 0; k < vectors; k++) _mm256_storeu_si256((__m256i *)(void *)d->state + k, x[k]);
+    d->p = p;
+    return i;
+}
+
+/* Twin of the portable loop. */
+static void rans_decode_int_avx2(gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol) {
+    size_t i = 0;
+    if (d->states == 16) i = rans_vectors_avx2(d, context, n, symbol, 2);
+    if (d->states == 32) i = rans_vectors_avx2(d, context, n, symbol, 4);
     rans_rest_int_avx2(d, context, i, n, symbol);
 }
 
@@ -184,24 +219,95 @@ GSZ_INLINE __m256i rans_put_eight_avx2(const gsz_rans_code *codes, const uint16_
     return _mm256_add_epi32(x, _mm256_mullo_epi32(q, _mm256_srli_epi32(slots, 16)));
 }
 
-/* Twin of the portable loop: sixteen states side by side, what is left of a step one by one. */
+/* The last tokens of a step but those that do not fill eight; `vectors` times eight states. */
+GSZ_INLINE uint8_t *rans_put_vectors_avx2(const gsz_rans_code *codes, const uint16_t *tokens, size_t i, unsigned vectors,
+                                          uint32_t *state, uint8_t *p) {
+    __m256i *all = (__m256i *)(void *)state, x[GSZ_RANS_STATES / 8];
+    for (unsigned k = 0; k < vectors; k++) x[k] = _mm256_loadu_si256(all + k);
+    for (unsigned k = vectors; k-- > 1;)
+        if (i / 8 % vectors == k) i -= 8, x[k - 1] = rans_put_eight_avx2(codes, tokens + i, x[k - 1], &p);
+    while (i > 0) {
+        i -= 8 * vectors;
+        for (unsigned k = vectors; k-- > 0;) x[k] = rans_put_eight_avx2(codes, tokens + i + 8 * k, x[k], &p);
+    }
+    for (unsigned k = 0; k < vectors; k++) _mm256_storeu_si256(all + k, x[k]);
+    return p;
+}
+
+/* Twin of the portable loop: what does not fill eight one by one. */
 static uint8_t *rans_encode_int_avx2(const gsz_rans_code *codes, const uint16_t *tokens, size_t n, unsigned states,
                                      uint32_t *state, uint8_t *p) {
-    size_t i = states == 16 ? n & ~(size_t)7 : 0;
+    size_t i = states >= 16 ? n & ~(size_t)7 : 0;
     p = rans_put_int_avx2(codes, tokens, n, i, states, state, p);
-    if (i == 0) return p;
-    __m256i *all = (__m256i *)(void *)state;
-    __m256i a = _mm256_loadu_si256(all), b = _mm256_loadu_si256(all + 1);
-    if (i % 16 != 0) {
-        i -= 8;
-        a = rans_put_eight_avx2(codes, tokens + i, a, &p);
-    }
-    while (i > 0) {
-        i -= 16;
-        b = rans_put_eight_avx2(codes, tokens + i + 8, b, &p);
-        a = rans_put_eight_avx2(codes, tokens + i, a, &p);
-    }
-    _mm256_storeu_si256(all, a);
-    _mm256_storeu_si256(all + 1, b);
+    if (i > 0 && states == 16) return rans_put_vectors_avx2(codes, tokens, i, 2, state, p);
+    if (i > 0) return rans_put_vectors_avx2(codes, tokens, i, 4, state, p);
     return p;
+}
+
+/* ---- the gradient model: eight lanes at a time, arrays have room for them */
+
+static unsigned model_contexts_int_avx2(const gsz_row_widths *w, const int32_t *sums, size_t n, uint8_t *context, uint8_t *raw) {
+    const int32_t narrowest = 2 * (int32_t)(w->unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)w->narrowest;
+    const __m256i zero = _mm256_setzero_si256(), base = _mm256_set1_epi32(w->base), column = _mm256_set1_epi32(w->column);
+    const __m256i ratio = _mm256_set1_epi32((int)w->ratio), first = _mm256_set1_epi32(254 + narrowest);
+    const __m256i top = _mm256_set1_epi32((int)w->widths - 2), order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m128i down = _mm_cvtsi32_si128((int)w->down), up = _mm_cvtsi32_si128((int)w->up);
+    __m128i most = _mm_setzero_si128();
+    uint8_t lane[8];
+    for (size_t j = 0; j < n; j += 8) {
+        __m256i sum = _mm256_sra_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(sums + j)), down);
+        __m256i cell = _mm256_mullo_epi32(_mm256_min_epi32(sum, _mm256_set1_epi32(32767)), ratio);
+        cell = _mm256_sll_epi32(_mm256_srli_epi32(cell, 8), up);
+        __m256i s = _mm256_srai_epi32(_mm256_add_epi32(base, _mm256_mullo_epi32(column, cell)), GSZ_WEIGHT_BITS);
+        s = _mm256_min_epi32(_mm256_max_epi32(s, _mm256_set1_epi32(1)), _mm256_set1_epi32(0xffffff));
+        __m256i half = _mm256_srli_epi32(_mm256_castps_si256(_mm256_cvtepi32_ps(s)), 22);
+        half = _mm256_max_epi32(_mm256_sub_epi32(half, first), zero);
+        __m256i bits = _mm256_srli_epi32(_mm256_max_epi32(_mm256_sub_epi32(half, top), zero), 1);
+        half = _mm256_sub_epi32(half, _mm256_add_epi32(bits, bits));
+        __m256i both = _mm256_packus_epi32(half, bits);
+        both = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(both, both), order);
+        __m128i bytes = _mm256_castsi256_si128(both);
+        if (j + 8 > n) {                                    /* no low bits beyond lane n */
+            uint64_t there = ~(uint64_t)0 >> 8 * (j + 8 - n);
+            bytes = _mm_and_si128(bytes, _mm_set_epi64x((long long)there, -1));
+        }
+        _mm_storel_epi64((__m128i *)(void *)(context + j), bytes);
+        bytes = _mm_srli_si128(bytes, 8);
+        _mm_storel_epi64((__m128i *)(void *)(raw + j), bytes);
+        most = _mm_max_epu8(most, bytes);
+    }
+    unsigned result = 0;
+    _mm_storel_epi64((__m128i *)(void *)lane, most);
+    for (unsigned k = 0; k < 8; k++) result = GSZ_MAX(result, lane[k]);
+    return result;
+}
+
+/* y = centre + r * 2^unit_bits, r negated where `fold` is below 0, 0 where the symbol is. */
+GSZ_INLINE void join_eight_avx2(__m256i symbol, __m256i r, const int32_t *centre, const int32_t *fold, __m128i unit_bits, int32_t *y) {
+    __m256i sign = _mm256_srai_epi32(_mm256_loadu_si256((const __m256i *)(const void *)fold), 31);
+    r = _mm256_and_si256(r, _mm256_cmpgt_epi32(symbol, _mm256_setzero_si256()));
+    r = _mm256_sub_epi32(_mm256_xor_si256(r, sign), sign);
+    __m256i c = _mm256_loadu_si256((const __m256i *)(const void *)centre);
+    _mm256_storeu_si256((__m256i *)(void *)y, _mm256_add_epi32(c, _mm256_sll_epi32(r, unit_bits)));
+}
+
+static void model_join_int_avx2(const uint8_t *symbol, const uint32_t *low, const uint8_t *raw, const int32_t *centre,
+                                const int32_t *fold, size_t n, unsigned unit_bits, int32_t *y) {
+    const __m128i f = _mm_cvtsi32_si128((int)unit_bits);
+    for (size_t j = 0; j < n; j += 8) {
+        __m256i s = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(symbol + j)));
+        __m256i shift = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(raw + j)));
+        __m256i q = _mm256_sllv_epi32(_mm256_sub_epi32(s, _mm256_set1_epi32(GSZ_SYMBOL_ZERO)), shift);
+        q = _mm256_or_si256(q, _mm256_loadu_si256((const __m256i *)(const void *)(low + j)));
+        join_eight_avx2(s, q, centre + j, fold + j, f, y + j);
+    }
+}
+
+static void model_join_narrow_int_avx2(const uint8_t *symbol, const int32_t *centre, const int32_t *fold, size_t n,
+                                       unsigned unit_bits, int32_t *y) {
+    const __m128i f = _mm_cvtsi32_si128((int)unit_bits);
+    for (size_t j = 0; j < n; j += 8) {
+        __m256i s = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(symbol + j)));
+        join_eight_avx2(s, _mm256_sub_epi32(s, _mm256_set1_epi32(GSZ_SYMBOL_ZERO)), centre + j, fold + j, f, y + j);
+    }
 }

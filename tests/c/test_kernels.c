@@ -126,6 +126,44 @@ static void words(void) {
     }
 }
 
+/* Bit fields of several widths: the same bytes, and back from a string of any length, cut or not, behind bits of others. */
+static void fields(void) {
+    static uint32_t v[N], back[N];
+    static uint8_t width[N], bytes[4 * N + 64], twin[4 * N + 64];
+    uint64_t seed = 6;
+    for (unsigned round = 0; round < 600; round++) {
+        unsigned most = round % 21, before = (unsigned)check_random(&seed) % 60;
+        size_t n = 1 + check_random(&seed) % (round % 2 ? N : 40), size = 0;
+        for (size_t i = 0; i < n; i++) {
+            width[i] = (uint8_t)(check_random(&seed) % (most + 1));
+            v[i] = (uint32_t)check_random(&seed) & ((1u << width[i]) - 1);
+        }
+        for (size_t m = 0; m <= MASKS; m++) {
+            const gsz_kernels *k = gsz_kernels_for(gsz_cpu_features() & (m == 0 ? 0 : masks[m - 1]));
+            gsz_bitwriter out = {m == 0 ? bytes : twin, 0, 0};
+            for (unsigned i = 0; i < before; i++) gsz_bits_put(&out, i & 1, 1);
+            k->put_fields(&out, v, width, n, most);
+            size_t length = (size_t)(gsz_bits_flush(&out) - (m == 0 ? bytes : twin));
+            if (m == 0) size = length;
+            CHECK(length == size && memcmp(bytes, m == 0 ? bytes : twin, size) == 0);
+        }
+        size_t cut = round % 3 == 2 && size > 0 ? (size_t)check_random(&seed) % size : size;
+        uint64_t overrun = 0;
+        for (size_t m = 0; m <= MASKS; m++) {
+            const gsz_kernels *k = gsz_kernels_for(gsz_cpu_features() & (m == 0 ? 0 : masks[m - 1]));
+            uint8_t *data = check_copy(bytes, cut);
+            gsz_bitreader in;
+            gsz_bits_init(&in, data, data + cut);
+            for (unsigned i = 0; i < before; i++) gsz_bits_get(&in, 1);
+            k->get_fields(&in, width, n, most, back);
+            if (cut == size) CHECK(gsz_bits_end(&in) && memcmp(v, back, n * sizeof v[0]) == 0);
+            if (m == 0) overrun = in.overrun;
+            CHECK_EQ(in.overrun, overrun);
+            free(data);
+        }
+    }
+}
+
 static void checksums(void) {
     static uint8_t data[5000];          /* three rounds of three lanes, and a rest */
     uint64_t seed = 8;
@@ -213,7 +251,7 @@ static void model_step(const gsz_kernels *k, uint64_t seed, step *s, int32_t *me
 }
 
 static void model(void) {
-    static int32_t a[12 * (N + 16)], b[12 * (N + 16)];
+    static int32_t a[12 * (N + 8)], b[12 * (N + 8)];
     static step s, t;
     for (uint64_t round = 0; round < 2000; round++)
         for (size_t m = 0; m < MASKS; m++) {
@@ -247,6 +285,7 @@ int main(void) {
             }
     integers();
     words();
+    fields();
     checksums();
     model();
     all_short_floats();

@@ -32,10 +32,10 @@ static void make_tables(uint64_t *seed) {
 
 static void round_trip(uint64_t *seed) {
     static uint16_t tokens[N];
-    static uint8_t context[N], symbol[N], out[2 * N + 70], other[2 * N + 70];
+    static uint8_t context[N], symbol[N], out[2 * N + 4 * GSZ_RANS_STATES + 6], other[2 * N + 4 * GSZ_RANS_STATES + 6];
     uint32_t steps[N];
     size_t nsteps = 0, n = 0, limit = 1 + check_random(seed) % N, longest = 1 + check_random(seed) % 90;
-    unsigned states = 1u << 2 * (check_random(seed) % 3);
+    unsigned states = 1u << check_random(seed) % (GSZ_RANS_LOG2_STATES + 1);
     while (n < limit) {
         steps[nsteps] = (uint32_t)GSZ_MIN(1 + check_random(seed) % longest, limit - n);
         n += steps[nsteps++];

@@ -361,7 +361,7 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
         "trailing_segment": (whole + b"\0", C, 36, "2: a byte after the message"),
         # 7.1 segments
         "segment_empty": (draw.modelled([entry], coding, [b""]), C, 35, "7.1: no segment"),
-        "segment_states": (model(rows(), states=3), U, 12, "7.1: reserved number of states"),
+        "segment_states": (model(rows(), states=6), U, 12, "7.1: reserved number of states"),
         "segment_low_long": (draw.modelled([entry], coding, [b"\0\x80\0" + payload[2:]]), C, 35, "1.2: not the shortest form"),
         "segment_low_beyond": (draw.modelled([entry], coding, [b"\0\x7f" + payload[2:]]), C, 35, "7.1: low bits beyond it"),
         "segment_side_beyond": (draw.modelled([entry], coding, [payload[:2] + b"\x7f" + payload[3:]]),
@@ -385,7 +385,7 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
         "table_filler": (model(rows(), coding=draw.tables({**draw.USUAL, 0: draw.EVERY}, 1)), C, 33, "1.3: filler bits of the tables"),
         # 7.3 rANS
         "states_missing": (draw.modelled([entry], coding, [bytes([0, 0, 2]) + start[:3] + good.side.bytes()]), C, 34, "7.3: no state"),
-        "states_few": (model(rows(), states=1, start=start * 3, words=b""), C, 34, "7.3: three states of four"),
+        "states_few": (model(rows(), states=2, start=start * 3, words=b""), C, 34, "7.3: three states of four"),
         "state_small": (model(rows(), start=b"\xff\x7f\0\0"), C, 34, "7.3: a state below 2^15"),
         "state_large": (model(rows(), start=b"\0\0\0\x80"), C, 34, "7.3: a state of 2^31"),
         "state_end": (model(rows(), start=(int.from_bytes(start, "little") ^ 1 << 28).to_bytes(4, "little")),

@@ -328,7 +328,7 @@ class Segment:
 
     def payload(self, states: int = 0, **parts) -> bytes:
         """`parts`: words, low, side where they are not to be those drawn."""
-        start, words = self.coded(4 ** (states & 3))
+        start, words = self.coded(2 ** min(states, 5))
         words = parts.get("words", words)
         low, side = parts.get("low", self.low.bytes()), parts.get("side", self.side.bytes())
         return bytes([states]) + varint(len(low)) + varint(len(side)) + parts.get("start", start) + words + low + side

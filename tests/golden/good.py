@@ -195,7 +195,7 @@ def modelled(good: Good) -> None:
     good.array("model_tight_kernels", "raw low bits in kernels", np.resize(rows, (8, 16, 3, 3)), 2.0**-16, **model)
     for mode, bound in (("rel", 0.05), ("rms", 1), ("l2", 0.5), ("psnr", 30)):
         good.array(f"model_{mode}", "how the bound was meant; two of the bounds are shortened", rows, bound, mode=mode, **model)
-    good.array("model_states", "16 states", sparse(40000, 4000).reshape(40, -1), 0.5, **model)
+    good.array("model_states", "32 states", sparse(40000, 4000).reshape(40, -1), 0.5, **model)
     parts = np.zeros((2100, 512), np.float16)
     parts[[3, 2047, 2048, 2099], ::20] = rows[:4, :26]
     good.array("model_parts", "two parts, with hardly anything but rows of zeros", parts, 0.01, **model)
@@ -310,7 +310,7 @@ def drawn_models(good: Good) -> None:
         numbers.side.number(4, v)
     for field in range(32):
         numbers.low.put(field % 4, 2)
-    for states in range(3):
+    for states in range(6):
         good.add(f"drawn_model_numbers{states}", "residuals without a symbol, low bits; more states than lanes", draw.modelled(
             [draw.model(draw.FLOAT32, [2, 16], grid=states % 2)], numbers.tables, [numbers.payload(states)]))
 
@@ -336,4 +336,4 @@ def drawn_models(good: Good) -> None:
             ("wild_kernels", 13, True, [(half, (10, 16, 3, 3), 2.0**-12, 0)]), ("wild_kernels2", 14, True, [(brain, (9, 16, 2), 1e30, 1)]),
             ("low_rank", 9, False, [(f32, (8, 16), 0.5, 1)]), ("low_rank_kernels", 19, False, [(f32, (9, 16, 3), 0.5, 0)])):
         good.add(f"drawn_model_{name}", "anything that a decoder takes" + ", sums that wrap around" * wild,
-                 draw.invented(seed, tensors, wild, seed % 3))
+                 draw.invented(seed, tensors, wild, seed % 6))
