@@ -72,7 +72,7 @@ static int encode(gsz_heap *heap, subject *t, const float *x, const gsz_model_we
         if (status == GSZ_OK) status = gsz_rows_put(&work, &e, &s.t, x, 0, s.t.view.rows);
     }
     if (status == GSZ_OK && *possible) {
-        gsz_coding_tables_write(gsz_segment_counts(&e), GSZ_TABLES, f, &b);
+        gsz_tables_write(gsz_segment_counts(&e), f, &b);
         out->tables = (size_t)(gsz_bits_flush(&b) - tables);
         for (unsigned c = 0; c < GSZ_TABLES; c++) gsz_rans_codes(&f[c], codes[c]);
         status = gsz_put_bytes(&w, tables, out->tables);
@@ -90,11 +90,12 @@ static int encode(gsz_heap *heap, subject *t, const float *x, const gsz_model_we
     return status;
 }
 
-static int decode_rows(gsz_work *work, const subject *t, gsz_reader in, const uint32_t *slots, float *y) {
+static int decode_rows(gsz_work *work, const subject *t, gsz_reader in, const uint32_t *slots, unsigned used, float *y) {
     gsz_segment_decoder d;
     gsz_structure s;
     int status = start(work->heap, t, &s);
     if (status == GSZ_OK) status = gsz_segment_open(&d, in, slots);
+    d.used = used;
     if (status == GSZ_OK) status = gsz_head_get(work, &d, &s);
     if (status == GSZ_OK) status = gsz_rows_get(work, &d, &s.t, 0, s.t.view.rows, y);
     if (status == GSZ_OK) status = gsz_segment_close(&d);
@@ -111,9 +112,10 @@ static int decode(gsz_heap *heap, const subject *t, const coded *in, unsigned ma
     gsz_reader rest = {in->data + tables, in->data + in->size};
     gsz_bits_init(&b, in->data, in->data + tables);
     gsz_work_init(&work, heap, gsz_kernels_for(gsz_cpu_features() & mask));
-    int status = gsz_coding_tables_read(&b, GSZ_TABLES, f);
+    unsigned used = 0;
+    int status = gsz_tables_read(&b, f, &used);
     for (unsigned c = 0; status == GSZ_OK && c < GSZ_TABLES; c++) gsz_rans_slots(&f[c], slots[c]);
-    if (status == GSZ_OK) status = decode_rows(&work, t, rest, slots[0], y);
+    if (status == GSZ_OK) status = decode_rows(&work, t, rest, slots[0], used, y);
     gsz_work_release(&work);
     free(slots);
     return status;

@@ -681,7 +681,11 @@ def read_frequencies(table: Bytes) -> list[Frequencies]:
     frequencies = []
     for contexts in (VALUES, FACTORS, RANDOM):
         present = bits.take(1)
-        frequencies += [read_context(bits) if present else [SLOTS] + [0] * 127 for _ in contexts]
+        sent = bits.number(4) if present else 0
+        corrupt_unless(sent < len(contexts), "more coding tables than contexts")
+        tables = [read_context(bits) for _ in range(sent)]
+        tables += [zero_only() for _ in range(len(contexts) - 1 - sent)]
+        frequencies += [*tables, read_context(bits) if present else zero_only()]
     table.take(bits.fill())
     return frequencies
 
@@ -690,7 +694,7 @@ def read_context(bits: Bits) -> Frequencies:
     kind = bits.take(2)
     f = [0] * 128
     if kind == 0:
-        f[0] = SLOTS
+        f = zero_only()
     elif kind == 1:
         slots = slots_of_level(bits.take(7))
         geometric(f, slots, 4 * bits.take(6) + 2)
@@ -706,6 +710,10 @@ def read_context(bits: Bits) -> Frequencies:
         f[64] = SLOTS - sum(f)
         corrupt_unless(f[64] >= 0, "frequencies of more than all slots")
     return f
+
+
+def zero_only() -> Frequencies:
+    return [0] * 64 + [SLOTS] + [0] * 63
 
 
 def slots_of_level(level: int) -> int:
@@ -948,12 +956,14 @@ def read_weights(segment: Segment, m: Modelled) -> None:
     if fitted:
         m.widths = side.signed(5), side.signed(5), side.signed(5)
         m.means = {name: side.signed(5) for name in families}
+    elif m.set == RANDOM:
+        m.widths = 0, 60, 4
     elif "earlier taps" in families:
         m.means = {"earlier taps": 40}
 
 
 def read_scales(segment: Segment, m: Modelled) -> None:
-    before = 1
+    before = segment.side.take(6)
     for symbol in segment.step([m.set[-1]] * m.view.rows):
         if symbol == 127:
             m.scales.append(0)

@@ -1,6 +1,7 @@
 #include "coding_tables.h"
 
-enum { KIND_NONE = 0, KIND_GEOMETRIC = 1, KIND_LISTED = 2, KIND_BINARY = 3 };
+#define SENT_ORDER 4u
+enum { KIND_ZERO = 0, KIND_GEOMETRIC = 1, KIND_LISTED = 2, KIND_BINARY = 3 };
 #define ZERO (GSZ_RANS_SYMBOLS / 2)             /* the symbol that all others are arranged around; 0 stands for "elsewhere" */
 
 /* ---- two-sided geometric: how often not zero, and the ratio of neighbours */
@@ -142,53 +143,73 @@ static int get_listed(gsz_bitreader *b, gsz_frequencies *f) {
 
 /* ---- all contexts */
 
-void gsz_coding_tables_write(const uint32_t (*counts)[GSZ_RANS_SYMBOLS], unsigned n, gsz_frequencies *f, gsz_bitwriter *out) {
-    for (unsigned c = 0; c < n; c++) {
-        uint64_t total = 0;
-        for (unsigned s = 0; s < GSZ_RANS_SYMBOLS; s++) total += counts[c][s];
-        memset(&f[c], 0, sizeof f[c]);
-        f[c].of[0] = total == 0 ? (uint16_t)GSZ_RANS_SLOTS : 0;
-        if (total == 0) {
-            gsz_bits_put(out, KIND_NONE, 2);
-            continue;
-        }
-        choice g = choose_geometric(counts[c]), b = choose_binary(counts[c]);
-        gsz_frequencies_fit(counts[c], &f[c]);
-        uint64_t listed = gsz_frequencies_cost(&f[c], counts[c]) + 256 * listed_bits(&f[c]);
-        if (b.cost < UINT64_MAX && b.cost + 256 * LEVEL_BITS <= GSZ_MIN(listed, g.cost)) {
-            binary(b.level, &f[c]);
-            gsz_bits_put(out, KIND_BINARY, 2);
-            gsz_bits_put(out, b.level, LEVEL_BITS);
-        } else if (g.cost < UINT64_MAX && g.cost + 256 * PARAMETER_BITS <= listed) {
-            geometric(g.level, g.ratio, &f[c]);
-            gsz_bits_put(out, KIND_GEOMETRIC, 2);
-            gsz_bits_put(out, g.level, 7);
-            gsz_bits_put(out, g.ratio, 6);
-        } else {
-            gsz_bits_put(out, KIND_LISTED, 2);
-            put_listed(out, &f[c]);
-        }
+static void zero_only(gsz_frequencies *f) {
+    memset(f, 0, sizeof *f);
+    f->of[ZERO] = (uint16_t)GSZ_RANS_SLOTS;
+}
+
+static int has_only_zeros(const uint32_t counts[GSZ_RANS_SYMBOLS]) {
+    uint64_t others = 0;
+    for (unsigned s = 0; s < GSZ_RANS_SYMBOLS; s++) others += s == ZERO ? 0 : counts[s];
+    return others == 0;
+}
+
+static void write_table(const uint32_t counts[GSZ_RANS_SYMBOLS], gsz_frequencies *f, gsz_bitwriter *out) {
+    if (has_only_zeros(counts)) {
+        zero_only(f);
+        gsz_bits_put(out, KIND_ZERO, 2);
+        return;
+    }
+    choice g = choose_geometric(counts), b = choose_binary(counts);
+    memset(f, 0, sizeof *f);
+    gsz_frequencies_fit(counts, f);
+    uint64_t listed = gsz_frequencies_cost(f, counts) + 256 * listed_bits(f);
+    if (b.cost < UINT64_MAX && b.cost + 256 * LEVEL_BITS <= GSZ_MIN(listed, g.cost)) {
+        binary(b.level, f);
+        gsz_bits_put(out, KIND_BINARY, 2);
+        gsz_bits_put(out, b.level, LEVEL_BITS);
+    } else if (g.cost < UINT64_MAX && g.cost + 256 * PARAMETER_BITS <= listed) {
+        geometric(g.level, g.ratio, f);
+        gsz_bits_put(out, KIND_GEOMETRIC, 2);
+        gsz_bits_put(out, g.level, 7);
+        gsz_bits_put(out, g.ratio, 6);
+    } else {
+        gsz_bits_put(out, KIND_LISTED, 2);
+        put_listed(out, f);
     }
 }
 
-int gsz_coding_tables_read(gsz_bitreader *in, unsigned n, gsz_frequencies *f) {
-    for (unsigned c = 0; c < n; c++) {
-        unsigned kind = gsz_bits_get(in, 2);
-        if (kind == KIND_NONE) {
-            memset(&f[c], 0, sizeof f[c]);
-            f[c].of[0] = (uint16_t)GSZ_RANS_SLOTS;
-        } else if (kind == KIND_GEOMETRIC) {
-            unsigned level = gsz_bits_get(in, 7), ratio = gsz_bits_get(in, 6);
-            GSZ_CHECK(level < LEVELS, GSZ_E_TABLE);
-            geometric(level, ratio, &f[c]);
-        } else if (kind == KIND_BINARY) {
-            unsigned level = gsz_bits_get(in, LEVEL_BITS);
-            GSZ_CHECK(level < LEVELS, GSZ_E_TABLE);
-            binary(level, &f[c]);
-        } else {
-            GSZ_TRY(get_listed(in, &f[c]));
-        }
-        GSZ_CHECK(in->overrun == 0, GSZ_E_TABLE);
+static int read_table(gsz_bitreader *in, gsz_frequencies *f) {
+    unsigned kind = gsz_bits_get(in, 2);
+    if (kind == KIND_ZERO) {
+        zero_only(f);
+    } else if (kind == KIND_GEOMETRIC) {
+        unsigned level = gsz_bits_get(in, 7), ratio = gsz_bits_get(in, 6);
+        GSZ_CHECK(level < LEVELS, GSZ_E_TABLE);
+        geometric(level, ratio, f);
+    } else if (kind == KIND_BINARY) {
+        unsigned level = gsz_bits_get(in, LEVEL_BITS);
+        GSZ_CHECK(level < LEVELS, GSZ_E_TABLE);
+        binary(level, f);
+    } else {
+        GSZ_TRY(get_listed(in, f));
     }
+    GSZ_CHECK(in->overrun == 0, GSZ_E_TABLE);
     return GSZ_OK;
+}
+
+void gsz_coding_tables_write(const uint32_t (*counts)[GSZ_RANS_SYMBOLS], unsigned n, gsz_frequencies *f, gsz_bitwriter *out) {
+    unsigned sent = n - 1;
+    while (sent > 0 && has_only_zeros(counts[sent - 1])) zero_only(&f[--sent]);
+    gsz_number_put(out, SENT_ORDER, sent);
+    for (unsigned c = 0; c < sent; c++) write_table(counts[c], &f[c], out);
+    write_table(counts[n - 1], &f[n - 1], out);
+}
+
+int gsz_coding_tables_read(gsz_bitreader *in, unsigned n, gsz_frequencies *f) {
+    uint32_t sent;
+    GSZ_CHECK(gsz_number_get(in, SENT_ORDER, &sent) && sent < n, GSZ_E_TABLE);
+    for (unsigned c = 0; c < sent; c++) GSZ_TRY(read_table(in, &f[c]));
+    for (unsigned c = sent; c + 1 < n; c++) zero_only(&f[c]);
+    return read_table(in, &f[n - 1]);
 }

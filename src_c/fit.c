@@ -7,33 +7,6 @@
 #define BLOCK 16u               /* lanes sampled together */
 #define WIDTHS 3u               /* constant, row, row x column */
 
-/* ---- scales */
-
-static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, const void *row, size_t length) {
-    size_t finite = 0, above = 0;
-    double sum = kernels->sum_sizes[t->dtype](row, length, gsz_is_random(t->grid) ? 0 : t->eb, &finite, &above);
-    if (above == 0) return 0;
-    double mean = finite > 0 ? sum / (double)finite / t->unit * (double)(1 << GSZ_WIDTH_BITS) : 0;
-    unsigned index = 1;
-    if (mean >= 2) index = GSZ_MIN(3 * (unsigned)gsz_floor_log2((uint32_t)GSZ_MIN(mean, 0x1p31)), GSZ_SCALES - 1);
-    while (index + 1 < GSZ_SCALES && mean * mean > (double)gsz_scale_width(index) * (double)gsz_scale_width(index + 1)) index++;
-    return index;
-}
-
-int gsz_model_scales(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t *scales) {
-    const gsz_view *v = &t->view;
-    const size_t itemsize = gsz_itemsize(t->dtype);
-    const int whole = gsz_view_whole(v);
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, v->row_length * itemsize));
-    for (size_t i = 0; i < v->rows; i++) {
-        const void *row = (const uint8_t *)x + i * v->row_stride * itemsize;
-        const size_t length = gsz_view_row(v, i);
-        if (!whole) gsz_row_gather(v, row, length, itemsize, work->values.data);
-        scales[i] = (uint8_t)scale_of(work->kernels, t, whole ? row : work->values.data, length);
-    }
-    return GSZ_OK;
-}
-
 /* ---- weighted least squares: sum ((f . w - target) * weight)^2 */
 #define MOST 4u
 typedef struct { unsigned n; double square[MOST][MOST], right[MOST], total; } normal;
@@ -290,6 +263,14 @@ static void fit_means(const gsz_kernels *kernels, const sampler *s, const float 
 GSZ_STATIC_ASSERT(fit_features, WIDTHS == 3 && GSZ_FEATURES == 4);      /* 1 and 3 of them: what fit_sums knows */
 GSZ_STATIC_ASSERT(fit_chunk, CHUNK % GSZ_FIT_LANES == 0);
 
+#define LEAST_RESIDUALS 300
+
+/* So few residuals that are not 0 that weights of their own would cost more than they save. */
+static int too_few(const sampler *s, double sum) {
+    const double bin = (double)((uint32_t)1 << s->t->weights.unit_bits);
+    return sum / bin / (double)s->count * (double)s->t->view.elements < LEAST_RESIDUALS;
+}
+
 int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x) {
     sampler s;
     float first[WIDTHS], w[WIDTHS], v[GSZ_FEATURES] = {0};
@@ -297,12 +278,13 @@ int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x) {
     memset(&s, 0, sizeof s);
     s.t = t;
     s.x = x;
-    gsz_model_default_weights(t->weights.unit_bits, &t->weights);
+    gsz_model_default_weights(t->weights.unit_bits, gsz_is_random(t->grid), &t->weights);
     if (t->view.elements < 1024) return GSZ_OK;
     choose_sample(&s);
     GSZ_TRY(take_sample(work, &s));
     if (s.count < 256) return GSZ_OK;
     for (size_t i = 0; i < s.count; i++) sum += gsz_abs_double((double)s.seen[TARGET][i]);
+    if (gsz_is_random(t->grid) && too_few(&s, sum)) return GSZ_OK;
     const float floor = (float)(0.2 * sum / (double)s.count * (double)(1 << GSZ_WIDTH_BITS) + 1);
     fit_widths(work->kernels, &s, NULL, v, floor, first);
     fit_means(work->kernels, &s, first, floor, v);

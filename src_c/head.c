@@ -1,6 +1,7 @@
 #include "head.h"
 
 #include "fit.h"
+#include "scales.h"
 
 #define WEIGHT_ORDER 5u
 #define RANK_ORDER 2u
@@ -18,17 +19,19 @@ static int has_feature(const gsz_view *v, unsigned feature) {
     return 0;
 }
 
-static int default_weights(const gsz_view *v, const gsz_model_weights *w) {
+static int default_weights(const gsz_view *v, int random, const gsz_model_weights *w) {
     gsz_model_weights usual;
-    gsz_model_default_weights(w->unit_bits, &usual);
+    gsz_model_default_weights(w->unit_bits, random, &usual);
     int same = w->constant == usual.constant && w->row == usual.row && w->column == usual.column;
     for (unsigned k = 0; k < GSZ_FEATURES; k++) same &= !has_feature(v, k) || w->mean[k] == usual.mean[k];
     return same;
 }
 
-static int put_weights(gsz_bit_sink *side, const gsz_view *v, const gsz_model_weights *w) {
+static int put_weights(gsz_bit_sink *side, const gsz_modelled *t) {
+    const gsz_view *v = &t->view;
+    const gsz_model_weights *w = &t->weights;
     GSZ_TRY(gsz_sink_reserve(side, (3 + GSZ_FEATURES) * GSZ_NUMBER_BITS / 8 + 1));
-    int fitted = !default_weights(v, w);
+    int fitted = !default_weights(v, gsz_is_random(t->grid), w);
     gsz_bits_put(&side->bits, (uint64_t)fitted, 1);
     if (!fitted) return GSZ_OK;
     gsz_number_put(&side->bits, WEIGHT_ORDER, gsz_zigzag(w->constant));
@@ -46,8 +49,10 @@ static int get_weight(gsz_bitreader *side, int32_t *weight) {
     return GSZ_OK;
 }
 
-static int get_weights(gsz_bitreader *side, const gsz_view *v, unsigned unit_bits, gsz_model_weights *w) {
-    gsz_model_default_weights(unit_bits, w);
+static int get_weights(gsz_bitreader *side, gsz_modelled *t, unsigned unit_bits) {
+    const gsz_view *v = &t->view;
+    gsz_model_weights *w = &t->weights;
+    gsz_model_default_weights(unit_bits, gsz_is_random(t->grid), w);
     if (gsz_bits_get(side, 1) == 0) return GSZ_OK;
     GSZ_TRY(get_weight(side, &w->constant));
     GSZ_TRY(get_weight(side, &w->row));
@@ -57,14 +62,19 @@ static int get_weights(gsz_bitreader *side, const gsz_view *v, unsigned unit_bit
     return GSZ_OK;
 }
 
-/* ---- scales of all rows as one step: the difference to the live row before, or 127 for a row of zeros */
+/* ---- scales: that of the first live row, then of all rows as one step: the difference to the live row before, or 127 for a
+ * row of zeros */
 #define DEAD_ROW 127u
+#define SCALE_BITS 6u
 
 static int put_scales(gsz_segment_encoder *e, const gsz_modelled *t) {
     const size_t n = t->view.rows;
     uint16_t *tokens = gsz_segment_step(e, n);
     GSZ_CHECK(tokens != NULL, GSZ_E_MEMORY);
-    unsigned before = 1, context = gsz_set_first(t->set) + gsz_set_size(t->set) - 1;
+    unsigned before = 0, context = gsz_set_first(t->set) + gsz_set_size(t->set) - 1;
+    for (size_t i = 0; i < n && before == 0; i++) before = t->scales[i];
+    GSZ_TRY(gsz_sink_reserve(&e->side, 1));
+    gsz_bits_put(&e->side.bits, before, SCALE_BITS);
     for (size_t i = 0; i < n; i++) {
         unsigned scale = t->scales[i], symbol = scale == 0 ? DEAD_ROW : GSZ_SYMBOL_ZERO + scale - before;
         tokens[i] = (uint16_t)(context * GSZ_RANS_SYMBOLS + symbol);
@@ -79,7 +89,7 @@ static int get_scales(gsz_work *work, gsz_segment_decoder *d, unsigned set, size
     memset(work->scales.data, (int)gsz_set_size(set) - 1, n);
     GSZ_TRY(gsz_segment_use(d, set));
     gsz_segment_symbols(work->kernels, d, (const uint8_t *)work->scales.data, n, scales);
-    unsigned before = 1;
+    unsigned before = gsz_bits_get(&d->side, SCALE_BITS);
     for (size_t i = 0; i < n; i++) {
         if (scales[i] == DEAD_ROW) {
             scales[i] = 0;
@@ -118,16 +128,16 @@ static void factor_of(factor *f, const gsz_view *rows, unsigned rank, size_t liv
 }
 
 static int put_factor(gsz_work *work, gsz_segment_encoder *e, factor *f) {
-    gsz_model_default_weights(0, &f->t.weights);
-    GSZ_TRY(gsz_model_scales(work, &f->t, f->x, f->scales));
+    gsz_model_default_weights(0, 0, &f->t.weights);
+    GSZ_TRY(gsz_scales_measure(work, &f->t, f->x, f->scales));
     GSZ_TRY(gsz_model_fit(work, &f->t, f->x));
-    GSZ_TRY(put_weights(&e->side, &f->t.view, &f->t.weights));
+    GSZ_TRY(put_weights(&e->side, &f->t));
     GSZ_TRY(put_scales(e, &f->t));
     return gsz_rows_put(work, e, &f->t, f->x, 0, f->t.view.rows);
 }
 
 static int get_factor(gsz_work *work, gsz_segment_decoder *d, factor *f) {
-    GSZ_TRY(get_weights(&d->side, &f->t.view, 0, &f->t.weights));
+    GSZ_TRY(get_weights(&d->side, &f->t, 0));
     GSZ_TRY(get_scales(work, d, f->t.set, f->t.view.rows, f->scales));
     return gsz_rows_get(work, d, &f->t, 0, f->t.view.rows, f->x);
 }
@@ -208,7 +218,7 @@ static int get_lowrank(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s,
 int gsz_head_put(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s) {
     GSZ_TRY(gsz_sink_reserve(&e->side, GSZ_MAX_RANK + 32));
     gsz_bits_put(&e->side.bits, s->t.weights.unit_bits, UNIT_BITS);
-    GSZ_TRY(put_weights(&e->side, &s->t.view, &s->t.weights));
+    GSZ_TRY(put_weights(&e->side, &s->t));
     GSZ_TRY(put_scales(e, &s->t));
     GSZ_TRY(gsz_sink_reserve(&e->side, GSZ_MAX_RANK + 32));
     gsz_number_put(&e->side.bits, RANK_ORDER, s->low.rank);
@@ -221,7 +231,7 @@ int gsz_head_get(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s) {
     GSZ_CHECK(unit_bits <= GSZ_MAX_UNIT_BITS && (unit_bits >= GSZ_LEAST_RANDOM_BITS || !gsz_is_random(s->t.grid)), GSZ_E_SECTION);
     s->t.unit = gsz_model_unit(s->t.dtype, s->t.grid, s->t.eb, unit_bits);
     GSZ_CHECK(s->t.unit > 0, GSZ_E_SECTION);
-    GSZ_TRY(get_weights(&d->side, &s->t.view, unit_bits, &s->t.weights));
+    GSZ_TRY(get_weights(&d->side, &s->t, unit_bits));
     GSZ_TRY(get_scales(work, d, s->t.set, s->t.view.rows, s->scales));
     GSZ_CHECK(gsz_number_get(&d->side, RANK_ORDER, &rank), GSZ_E_SECTION);
     GSZ_CHECK(d->side.overrun == 0, GSZ_E_SECTION);

@@ -3,10 +3,10 @@
 #include "bound.h"
 #include "fit.h"
 #include "fp.h"
+#include "scales.h"
 #include "trial.h"
 
 #define USUAL_UNIT_BITS 4u
-#define SCALE_BITS 1.5
 #define LARGEST_MEAN 4096           /* units, of a row's values: larger features saturate */
 #define LARGEST_BINS 16384          /* means of rows that are larger have nothing to gain here */
 
@@ -26,21 +26,6 @@ static const gsz_lowrank_options thorough = {
 #define UNPREDICTED_PRECISION 0.067
 #define SAVING_KERNELS 0.65         /* taps predict part of it already */
 #define SAVING_MATRICES 1.0
-
-/* Scales that differ little from the one before are made equal to it where a row has so few bits that saying so costs more
- * than it saves: a width that is off by d thirds of an octave wastes about d^2 / 28 bits a value that is worth any. */
-static void smooth_scales(const gsz_modelled *t, uint8_t *scales) {
-    const double bin = (double)((uint32_t)1 << (t->weights.unit_bits + GSZ_WIDTH_BITS));
-    int before = 0;
-    for (size_t i = 0; i < t->view.rows; i++) {
-        if (scales[i] == 0) continue;
-        double width = (double)gsz_scale_width(scales[i]) / bin;
-        double worth = (double)t->view.row_length * GSZ_MIN(width, 1.0) * (gsz_is_random(t->grid) ? 1.2 : 0.7);
-        int d = (int)scales[i] - before;
-        if (before > 0 && (double)(d * d) * worth < SCALE_BITS * 28) scales[i] = (uint8_t)before;
-        before = scales[i];
-    }
-}
 
 /* Random offsets need units much finer than the values, or they would never move one across an edge: a 64th of what is
  * usual in a row. */
@@ -62,9 +47,8 @@ static int measure(gsz_work *work, gsz_structure *s, const void *x, int *possibl
         s->t.unit = gsz_model_unit(s->t.dtype, s->t.grid, s->t.eb, f);
         *possible = s->t.unit > 0;
         if (!*possible) return GSZ_OK;
-        gsz_model_default_weights(f, &s->t.weights);
-        GSZ_TRY(gsz_model_scales(work, &s->t, x, s->scales));
-        smooth_scales(&s->t, s->scales);
+        gsz_model_default_weights(f, random, &s->t.weights);
+        GSZ_TRY(gsz_scales_measure(work, &s->t, x, s->scales));
         for (size_t i = 0; i < s->t.view.rows; i++) most = GSZ_MAX(most, s->scales[i]);
         int32_t mean = gsz_scale_width(most) >> GSZ_WIDTH_BITS;
         *possible = random ? mean >> f <= LARGEST_BINS >> 4 : f > 0 || mean <= LARGEST_BINS;
@@ -118,8 +102,7 @@ static int fit_rest(gsz_work *work, gsz_structure *s, const float *rest) {
     t.unit = 1 / (double)((uint32_t)1 << t.weights.unit_bits);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->scales, rows));
     uint8_t *scales = (uint8_t *)work->scales.data;
-    GSZ_TRY(gsz_model_scales(work, &t, rest, scales));
-    smooth_scales(&s->t, scales);
+    GSZ_TRY(gsz_scales_measure(work, &t, rest, scales));
     for (size_t i = 0; i < rows; i++)
         if (s->scales[i] != 0) s->scales[i] = GSZ_MAX(scales[i], (uint8_t)1);
     GSZ_TRY(gsz_model_fit(work, &t, rest));
@@ -229,7 +212,7 @@ static int narrow_bins(search *q, float *planes) {
     if (s->t.grid != GSZ_GRID_CENTRED || part == 1 || !(unit > 0)) return GSZ_OK;
     s->t.eb = q->s->t.eb = eb;
     s->t.unit = q->s->t.unit = unit;
-    GSZ_TRY(gsz_model_scales(q->work, &q->s->t, q->x, q->s->scales));
+    GSZ_TRY(gsz_scales_measure(q->work, &q->s->t, q->x, q->s->scales));
     memcpy(s->scales, q->s->scales, s->t.view.rows);
     if (q->rank == 0) return gsz_model_fit(q->work, &s->t, q->x);
     GSZ_TRY(gather_planes(q->work, &s->t, q->x, planes));

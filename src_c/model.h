@@ -79,7 +79,7 @@ typedef struct gsz_dither { uint32_t first, second, slot; } gsz_dither;
 void gsz_dither_row(uint64_t seed, uint32_t slot, uint64_t tensor, uint64_t row, gsz_dither *dither);
 
 /* Weights without a fit. */
-void gsz_model_default_weights(unsigned unit_bits, gsz_model_weights *w);
+void gsz_model_default_weights(unsigned unit_bits, int random, gsz_model_weights *w);
 
 /* Length of a step's arrays, arrays of column sums, and the int32 that a row state takes with their placement there. */
 size_t gsz_model_stride(const gsz_view *view);

@@ -52,12 +52,6 @@ static void add_counts(uint32_t *to, const uint32_t *from) {
     for (size_t i = 0; i < GSZ_TABLES * GSZ_RANS_SYMBOLS; i++) to[i] = from[i] > UINT32_MAX - to[i] ? UINT32_MAX : to[i] + from[i];
 }
 
-static int any_count(const uint32_t *counts, unsigned contexts) {
-    uint32_t any = 0;
-    for (size_t i = 0; i < contexts * GSZ_RANS_SYMBOLS; i++) any |= counts[i];
-    return any != 0;
-}
-
 /* Tables of what all segments count; the first segment's counts become everybody's. */
 static int make_tables(encoding *c) {
     gsz_model_writer *out = c->out;
@@ -66,13 +60,7 @@ static int make_tables(encoding *c) {
     for (size_t i = 1; i < out->cut.nsegments; i++) add_counts(c->encoders[0].counts[0], gsz_segment_counts(&c->encoders[i])[0]);
     GSZ_TRY(gsz_writer_reserve(&out->tables, GSZ_CODING_TABLES_BYTES(GSZ_TABLES)));
     gsz_bitwriter bits = {out->tables.data, 0, 0};
-    for (unsigned set = 0; set < GSZ_SETS; set++) {
-        const unsigned first = gsz_set_first(set), size = gsz_set_size(set);
-        const int used = any_count(counts[first], size);
-        gsz_bits_put(&bits, (uint64_t)used, 1);
-        if (used) gsz_coding_tables_write(counts + first, size, f + first, &bits);
-        else memset(f + first, 0, size * sizeof *f);
-    }
+    gsz_tables_write(counts, f, &bits);
     out->tables.size = (size_t)(gsz_bits_flush(&bits) - out->tables.data);
     for (unsigned k = 0; k < GSZ_TABLES; k++) gsz_rans_codes(&f[k], c->codes[k]);
     return GSZ_OK;
@@ -139,14 +127,7 @@ int gsz_model_part_open(gsz_heap *heap, gsz_reader *in, const gsz_entry *entries
     for (size_t i = 0; i < count; i++) random |= gsz_tensor_is_random(&entries[i].tensor);
     if (random) GSZ_CHECK(gsz_get_le64(in, &r->offsets.seed) && gsz_get_le32(in, &r->offsets.slot), GSZ_E_HEADER);
     gsz_bits_init(&bits, in->p, in->end);
-    memset(r->frequencies, 0, GSZ_TABLES * sizeof *r->frequencies);
-    for (unsigned set = 0; set < GSZ_SETS; set++) {
-        const unsigned first = gsz_set_first(set), size = gsz_set_size(set);
-        for (unsigned c = first; c < first + size; c++) r->frequencies[c].of[0] = (uint16_t)GSZ_RANS_SLOTS;
-        if (gsz_bits_get(&bits, 1) == 0) continue;
-        GSZ_TRY(gsz_coding_tables_read(&bits, size, r->frequencies + first));
-        r->used |= 1u << set;
-    }
+    GSZ_TRY(gsz_tables_read(&bits, r->frequencies, &r->used));
     GSZ_TRY(end_of_bits(&bits, in));
     for (size_t i = 0; i < r->cut.nsegments; i++) {
         r->segments[i].p = NULL;

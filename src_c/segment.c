@@ -1,5 +1,36 @@
 #include "segment.h"
 
+#include "coding_tables.h"
+
+/* ---- tables of all sets */
+
+static int any_count(const uint32_t *counts, unsigned contexts) {
+    uint32_t any = 0;
+    for (size_t i = 0; i < contexts * GSZ_RANS_SYMBOLS; i++) any |= counts[i];
+    return any != 0;
+}
+
+void gsz_tables_write(const uint32_t (*counts)[GSZ_RANS_SYMBOLS], gsz_frequencies *f, gsz_bitwriter *out) {
+    memset(f, 0, GSZ_TABLES * sizeof *f);
+    for (unsigned set = 0; set < GSZ_SETS; set++) {
+        const unsigned first = gsz_set_first(set), size = gsz_set_size(set);
+        const int used = any_count(counts[first], size);
+        gsz_bits_put(out, (uint64_t)used, 1);
+        if (used) gsz_coding_tables_write(counts + first, size, f + first, out);
+    }
+}
+
+int gsz_tables_read(gsz_bitreader *in, gsz_frequencies *f, unsigned *used) {
+    *used = 0;
+    memset(f, 0, GSZ_TABLES * sizeof *f);
+    for (unsigned set = 0; set < GSZ_SETS; set++) {
+        if (gsz_bits_get(in, 1) == 0) continue;
+        GSZ_TRY(gsz_coding_tables_read(in, gsz_set_size(set), f + gsz_set_first(set)));
+        *used |= 1u << set;
+    }
+    return GSZ_OK;
+}
+
 /* ---- encoding */
 
 #define COPIES 4            /* of the counts: equal neighbours, the usual case, would wait for each other */

@@ -16,6 +16,11 @@ enum { GSZ_SET_VALUES, GSZ_SET_FACTORS, GSZ_SET_DITHERED, GSZ_SETS };
 GSZ_INLINE unsigned gsz_set_first(unsigned set) { return set * GSZ_CONTEXTS; }
 GSZ_INLINE unsigned gsz_set_size(unsigned set) { return set == GSZ_SET_DITHERED ? GSZ_CONTEXTS_DITHERED : GSZ_CONTEXTS; }
 
+/* Tables of all sets for counts of all their contexts; a set without counts has none.  Twins; bit k of *used: set k has tables.
+ * Room: GSZ_CODING_TABLES_BYTES(GSZ_TABLES). */
+void gsz_tables_write(const uint32_t (*counts)[GSZ_RANS_SYMBOLS], gsz_frequencies *f, gsz_bitwriter *out);
+int gsz_tables_read(gsz_bitreader *in, gsz_frequencies *f, unsigned *used);
+
 /* Bits in writing, grown as needed. */
 typedef struct { gsz_writer bytes; gsz_bitwriter bits; } gsz_bit_sink;
 /* Room for so many more bytes. */

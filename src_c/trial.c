@@ -15,7 +15,7 @@ static int cost_of(gsz_work *work, gsz_segment_encoder *e, double *bits) {
     gsz_frequencies *f = (gsz_frequencies *)work->bytes.data;
     uint8_t *tables = (uint8_t *)(f + GSZ_TABLES);
     gsz_bitwriter out = {tables, 0, 0};
-    gsz_coding_tables_write(counts, GSZ_TABLES, f, &out);
+    gsz_tables_write(counts, f, &out);
     *bits = 8 * (double)(gsz_bits_flush(&out) - tables) + sink_bits(&e->low) + sink_bits(&e->side);
     for (unsigned c = 0; c < GSZ_TABLES; c++)
         *bits += (double)gsz_frequencies_cost(&f[c], counts[c]) / 256;

@@ -163,7 +163,7 @@ def test_golden_files_cover_the_format(monkeypatch):
     expected |= {("weights", f, True, "neighbours") for f in (True, False)} | {("weights", True, False)}
     expected |= {("weights", False, False, "earlier taps", "previous tap", *last) for last in ((), ("tap above",))}
     expected |= {("raw", True), ("raw", False)} | {("escape", d, e) for d in range(4) for e in (True, False)}
-    expected |= {("states", n) for n in range(3)} | {("parts", 1), ("parts", 4)}
+    expected |= {("states", n) for n in range(6)} | {("parts", 1), ("parts", 4)}
     assert expected - seen == set()
     headers = {key[1] for key in seen if key[0] == "header"}
     assert {header & 3 for header in headers} == set(range(4))          # one or four streams, one or two codes

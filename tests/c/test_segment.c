@@ -5,6 +5,7 @@
 #include "fp.h"
 #include "samples.h"
 #include "rows.h"
+#include "scales.h"
 
 static const unsigned masks[] = {0, GSZ_CPU_SSE42, GSZ_CPU_ALL};
 static gsz_heap heap;
@@ -33,7 +34,7 @@ static void encode(gsz_modelled *t, const void *x, uint8_t *scales, int fit, uns
     gsz_work_init(&work, &heap, gsz_kernels_for(gsz_cpu_features() & mask));
     gsz_writer_init(out, &heap);
     CHECK_EQ(gsz_segment_start(&work, &s), GSZ_OK);
-    CHECK_EQ(gsz_model_scales(&work, t, x, scales), GSZ_OK);
+    CHECK_EQ(gsz_scales_measure(&work, t, x, scales), GSZ_OK);
     if (fit) CHECK_EQ(gsz_model_fit(&work, t, x), GSZ_OK);
     CHECK_EQ(gsz_rows_put(&work, &s, t, x, 0, t->view.rows), GSZ_OK);
     (void)gsz_segment_counts(&s);
@@ -82,7 +83,7 @@ static void one(int dtype, size_t shape, sample_kind kind, uint64_t seed) {
     void *x = sample_make(&s, seed), *y = malloc(size), *z = malloc(size);
     uint8_t *scales = (uint8_t *)malloc(t.view.rows);
     t.scales = scales;
-    gsz_model_default_weights((unsigned)(seed >> 8) % 9 + (gsz_is_random(t.grid) ? GSZ_LEAST_RANDOM_BITS : 0), &t.weights);
+    gsz_model_default_weights((unsigned)(seed >> 8) % 9 + (gsz_is_random(t.grid) ? GSZ_LEAST_RANDOM_BITS : 0), gsz_is_random(t.grid), &t.weights);
     t.weights.mean[GSZ_FEATURE_neighbours] = 20;
     t.weights.mean[GSZ_FEATURE_tap_above] = -9;
     t.eb = seed & 64 ? 0.003 : 0.2;

@@ -375,7 +375,9 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
         # 7.2 coding tables
         "table_level": (table(draw.geometric(66, 10)), C, 33, "7.2: level 66"),
         "table_binary": (table(draw.binary(66)), C, 33, "7.2: level 66"),
-        "table_binary_missing": (draw.header(draw.model(f32, (2, 4)) + draw.tables({0: draw.binary(1)})[:-6]), C, 33, "7.2: bits missing"),
+        "table_binary_missing": (draw.header(draw.model(f32, (2, 4)) + draw.tables({0: draw.binary(1)})[:1]), C, 33, "7.2: bits missing"),
+        "table_count": (draw.header(draw.model(f32, (2, 4)) + draw.Bits().put(1, 1).number(4, 21).put(0, 42).put(0, 2).bytes()),
+            C, 33, "7.2: 21 tables and the last one"),
         "table_first": (table(draw.listed({}, first=65)), C, 33, "7.2: first 65"),
         "table_last": (table(draw.listed({}, last=63)), C, 33, "7.2: last 63"),
         "table_frequencies": (table(draw.listed({63: 1024, 65: 1025})), C, 33, "7.2: frequencies of 2,049 slots"),

@@ -263,12 +263,16 @@ EVERY = geometric(65, 63)       # has room for every symbol
 
 
 def tables(chosen: dict[int, Bits], filler: int = 0) -> bytes:
-    """Coding tables of all contexts; those that are not chosen are of kind none."""
+    """Coding tables of all contexts; those that are not chosen have zeros only."""
     bits = Bits()
     for contexts in (_reference.VALUES, _reference.FACTORS, _reference.RANDOM):
         present = any(context in chosen for context in contexts)
         bits.put(present, 1)
-        for context in contexts if present else ():
+        if not present:
+            continue
+        sent = max((i + 1 for i, context in enumerate(contexts[:-1]) if context in chosen), default=0)
+        bits.number(4, sent)
+        for context in (*contexts[:sent], contexts[-1]):
             bits.bits += chosen.get(context, Bits().put(0, 2)).bits
     return bits.bytes(filler)
 
@@ -300,6 +304,7 @@ class Segment:
 
     def scales(self, scales, first_context: int = 0) -> Segment:
         symbols, before = [], 1
+        self.side.put(before, 6)
         for scale in scales:
             symbols.append(64 + scale - before if scale else 127)
             before = scale or before

@@ -331,9 +331,9 @@ def drawn_models(good: Good) -> None:
             ("several", 6, False, [(f32, (), 0.5, 1), (half, (5, 2, 4), 0.5, 1), (double, (3, 3, 150), 0.5, 0), (brain, (40, 3), 0.5, 1)]),
             ("dithered", 7, False, [(f32, (12, 20), 0.5, 2), (half, (10, 8, 3, 3), 2.0**-12, 2)]),
             ("shrunk", 8, False, [(double, (9, 20), 1e-3, 3), (brain, (520,), 0.5, 3), (f32, (5, 20), 0.5, 1)]),
-            ("wild_dithered", 9, True, [(f32, (10, 8, 3, 3), 0.5, 2)]), ("wild_shrunk", 10, True, [(f32, (9, 20), 0.5, 3)]),
+            ("wild_dithered", 9, True, [(f32, (10, 8, 3, 3), 0.5, 2)]), ("wild_shrunk", 58, True, [(f32, (9, 20), 0.5, 3)]),
             ("wild_matrix", 11, True, [(f32, (12, 20), 0.5, 1)]), ("wild_matrix_aligned", 12, True, [(double, (9, 20), 1e-3, 0)]),
             ("wild_kernels", 13, True, [(half, (10, 16, 3, 3), 2.0**-12, 0)]), ("wild_kernels2", 14, True, [(brain, (9, 16, 2), 1e30, 1)]),
-            ("low_rank", 9, False, [(f32, (8, 16), 0.5, 1)]), ("low_rank_kernels", 19, False, [(f32, (9, 16, 3), 0.5, 0)])):
+            ("low_rank", 10, False, [(f32, (8, 16), 0.5, 1)]), ("low_rank_kernels", 19, False, [(f32, (9, 16, 3), 0.5, 0)])):
         good.add(f"drawn_model_{name}", "anything that a decoder takes" + ", sums that wrap around" * wild,
                  draw.invented(seed, tensors, wild, seed % 6))
