@@ -27,8 +27,8 @@ import numpy as np
 METHOD = """\
 What {clients} clients send in one round (float32 tensors of more than {minimum:,} elements), averaged after decoding:
 error = ||mean(decoded) - mean(x)||^2 / mean ||x_i||^2, in float64, mean of {seeds} seeds. 1 / {clients} x the error of
-one client where clients are independent; an answer of zeros has at most 1. gradsz, SZ3: bytes really written; bounds
-relative to the root mean square of each tensor. `slots`: the clients share the round's seed, slot = (i, {clients});
+one client where clients are independent; an answer of zeros has at most 1. gradsz, SZ3: bytes really written; one bound
+for all tensors of a client, relative to the root mean square of its update. `slots`: the clients share the round's seed, slot = (i, {clients});
 else each has a seed of its own. Others: bits are counted in their favour (schemes.py): the entropy of their symbols
 where a paper leaves the coding open, no tables, {value} bits for a value sent as such, positions by a shared seed free.
 EDEN, QSGD and random sparsification as drawn by independent clients; correlated quantisation shares its seed. Errors are

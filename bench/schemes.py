@@ -105,13 +105,13 @@ def of_messages(round_, send):
 
 
 def by_gradsz(round_, seed, grid, level, slots):
-    """One message a client; the bound is relative to the root mean square of each tensor."""
+    """One message a client, with one bound: relative to the root mean square of the client's whole update."""
     clients = len(round_.clients)
 
     def point(bound):
         def send(client, tensors):
             offsets = dict(seed=seed, slot=(client, clients)) if slots else dict(seed=seed * clients + client)
-            message = gradsz.compress_tensors(tensors, bound, mode="rms", level=level, grid=grid, **offsets)
+            message = gradsz.compress_tensors(tensors, bound, mode="rms", bound_over="message", level=level, grid=grid, **offsets)
             return len(message), gradsz.decompress_tensors(message)
         return of_messages(round_, send)
     return outward(point, coarsest=12)
@@ -121,7 +121,8 @@ def by_sz3(round_, seed, codec):
     """A call for each tensor, the bounds those of gradsz; names and shapes are not counted."""
     def point(bound):
         def send(client, tensors):
-            streams = {name: codec.compress(x, traces.absolute_bound(x, f"rms{bound}")) for name, x in tensors.items()}
+            eb = traces.absolute_bound(round_.vectors[client], f"rms{bound}")
+            streams = {name: codec.compress(x, eb) for name, x in tensors.items()}
             return (sum(map(len, streams.values())),
                     {name: codec.decompress(streams[name], x.shape, x.dtype) for name, x in tensors.items()})
         return of_messages(round_, send)

@@ -66,6 +66,12 @@ static int model_wins(gsz_work *work, const plan *p, int *wins) {
     return GSZ_OK;
 }
 
+/* What the model is not made for: smooth values, and many that are no numbers, which it stores as they are. */
+static int doubtful(const plan *p) {
+    const gsz_tensor *t = &p->entry.tensor;
+    return p->in->predictor == GSZ_PREDICT_AUTO && !gsz_is_random(t->grid) && (t->smooth || p->source.structure.strange > t->elements / 512);
+}
+
 /* What the model needs to know; a tensor that it cannot hold, or that is better off so, goes without. */
 static int learn(gsz_work *work, const gsz_offsets *offsets, plan *p, size_t index) {
     gsz_tensor *t = &p->entry.tensor;
@@ -73,7 +79,7 @@ static int learn(gsz_work *work, const gsz_offsets *offsets, plan *p, size_t ind
     GSZ_TRY(gsz_structure_init(work->heap, &p->source.structure, t->dtype, t->grid, t->eb, t->shape, t->ndim));
     gsz_structure_offsets(&p->source.structure, offsets, index);
     GSZ_TRY(gsz_structure_learn(work, &p->source.structure, p->in->data, low_rank, p->in->level == GSZ_LEVEL_BEST, &possible));
-    if (possible && t->smooth && p->in->predictor == GSZ_PREDICT_AUTO && !gsz_is_random(t->grid)) GSZ_TRY(model_wins(work, p, &possible));
+    if (possible && doubtful(p)) GSZ_TRY(model_wins(work, p, &possible));
     if (!possible) gsz_tensor_plan_otherwise(t, p->in);
     else t->eb = p->source.structure.t.eb;
     return GSZ_OK;

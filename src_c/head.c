@@ -129,7 +129,7 @@ static void factor_of(factor *f, const gsz_view *rows, unsigned rank, size_t liv
 
 static int put_factor(gsz_work *work, gsz_segment_encoder *e, factor *f) {
     gsz_model_default_weights(0, 0, &f->t.weights);
-    GSZ_TRY(gsz_scales_measure(work, &f->t, f->x, f->scales));
+    GSZ_TRY(gsz_scales_measure(work, &f->t, f->x, f->scales, NULL));
     GSZ_TRY(gsz_model_fit(work, &f->t, f->x));
     GSZ_TRY(put_weights(&e->side, &f->t));
     GSZ_TRY(put_scales(e, &f->t));

@@ -48,7 +48,7 @@ static int measure(gsz_work *work, gsz_structure *s, const void *x, int *possibl
         *possible = s->t.unit > 0;
         if (!*possible) return GSZ_OK;
         gsz_model_default_weights(f, random, &s->t.weights);
-        GSZ_TRY(gsz_scales_measure(work, &s->t, x, s->scales));
+        GSZ_TRY(gsz_scales_measure(work, &s->t, x, s->scales, &s->strange));
         for (size_t i = 0; i < s->t.view.rows; i++) most = GSZ_MAX(most, s->scales[i]);
         int32_t mean = gsz_scale_width(most) >> GSZ_WIDTH_BITS;
         *possible = random ? mean >> f <= LARGEST_BINS >> 4 : f > 0 || mean <= LARGEST_BINS;
@@ -102,7 +102,7 @@ static int fit_rest(gsz_work *work, gsz_structure *s, const float *rest) {
     t.unit = 1 / (double)((uint32_t)1 << t.weights.unit_bits);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->scales, rows));
     uint8_t *scales = (uint8_t *)work->scales.data;
-    GSZ_TRY(gsz_scales_measure(work, &t, rest, scales));
+    GSZ_TRY(gsz_scales_measure(work, &t, rest, scales, NULL));
     for (size_t i = 0; i < rows; i++)
         if (s->scales[i] != 0) s->scales[i] = GSZ_MAX(scales[i], (uint8_t)1);
     GSZ_TRY(gsz_model_fit(work, &t, rest));
@@ -212,7 +212,7 @@ static int narrow_bins(search *q, float *planes) {
     if (s->t.grid != GSZ_GRID_CENTRED || part == 1 || !(unit > 0)) return GSZ_OK;
     s->t.eb = q->s->t.eb = eb;
     s->t.unit = q->s->t.unit = unit;
-    GSZ_TRY(gsz_scales_measure(q->work, &q->s->t, q->x, q->s->scales));
+    GSZ_TRY(gsz_scales_measure(q->work, &q->s->t, q->x, q->s->scales, NULL));
     memcpy(s->scales, q->s->scales, s->t.view.rows);
     if (q->rank == 0) return gsz_model_fit(q->work, &s->t, q->x);
     GSZ_TRY(gather_planes(q->work, &s->t, q->x, planes));

@@ -2,9 +2,10 @@
 
 /* ---- as they are */
 
-static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, const void *row, size_t length) {
+static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, const void *row, size_t length, size_t *strange) {
     size_t finite = 0, above = 0;
     double sum = kernels->sum_sizes[t->dtype](row, length, gsz_is_random(t->grid) ? 0 : t->eb, &finite, &above);
+    *strange += length - finite;
     if (above == 0) return 0;
     double mean = finite > 0 ? sum / (double)finite / t->unit * (double)(1 << GSZ_WIDTH_BITS) : 0;
     unsigned index = 1;
@@ -13,16 +14,17 @@ static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, cons
     return index;
 }
 
-static int measure(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t *scales) {
+static int measure(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t *scales, size_t *strange) {
     const gsz_view *v = &t->view;
     const size_t itemsize = gsz_itemsize(t->dtype);
     const int whole = gsz_view_whole(v);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, v->row_length * itemsize));
+    *strange = 0;
     for (size_t i = 0; i < v->rows; i++) {
         const void *row = (const uint8_t *)x + i * v->row_stride * itemsize;
         const size_t length = gsz_view_row(v, i);
         if (!whole) gsz_row_gather(v, row, length, itemsize, work->values.data);
-        scales[i] = (uint8_t)scale_of(work->kernels, t, whole ? row : work->values.data, length);
+        scales[i] = (uint8_t)scale_of(work->kernels, t, whole ? row : work->values.data, length, strange);
     }
     return GSZ_OK;
 }
@@ -92,7 +94,8 @@ static int smooth(gsz_work *work, const gsz_modelled *t, uint8_t *scales) {
     return GSZ_OK;
 }
 
-int gsz_scales_measure(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t *scales) {
-    GSZ_TRY(measure(work, t, x, scales));
+int gsz_scales_measure(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t *scales, size_t *strange) {
+    size_t none;
+    GSZ_TRY(measure(work, t, x, scales, strange != NULL ? strange : &none));
     return smooth(work, t, scales);
 }

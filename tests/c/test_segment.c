@@ -34,7 +34,7 @@ static void encode(gsz_modelled *t, const void *x, uint8_t *scales, int fit, uns
     gsz_work_init(&work, &heap, gsz_kernels_for(gsz_cpu_features() & mask));
     gsz_writer_init(out, &heap);
     CHECK_EQ(gsz_segment_start(&work, &s), GSZ_OK);
-    CHECK_EQ(gsz_scales_measure(&work, t, x, scales), GSZ_OK);
+    CHECK_EQ(gsz_scales_measure(&work, t, x, scales, NULL), GSZ_OK);
     if (fit) CHECK_EQ(gsz_model_fit(&work, t, x), GSZ_OK);
     CHECK_EQ(gsz_rows_put(&work, &s, t, x, 0, t->view.rows), GSZ_OK);
     (void)gsz_segment_counts(&s);
