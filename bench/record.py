@@ -200,8 +200,8 @@ TRACES = {
 }
 
 LARGE = {                       # for large.py; recorded only when named
-    "resnet18-sgd": Training(resnet18, partial(photo_crops, 2000, 64), sgd(0.03), clients=2, warmup=1, rounds=1),
-    "resnet18-adamw": Training(resnet18, partial(photo_crops, 2000, 64), adamw(1e-3), clients=2, warmup=1, rounds=1),
+    "resnet18-sgd": Training(resnet18, partial(photo_crops, 2000, 64), sgd(0.03), steps=60, clients=2, warmup=1, rounds=1),
+    "resnet18-adamw": Training(resnet18, partial(photo_crops, 2000, 64), adamw(1e-3), steps=60, clients=2, warmup=1, rounds=1),
 }
 
 

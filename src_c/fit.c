@@ -5,10 +5,10 @@
 #define LEAST_SAMPLE 2048u      /* elements, about; large tensors have a sixteenth, up to */
 #define MOST_SAMPLE 16384u      /* sparse ones need that many */
 #define BLOCK 16u               /* lanes sampled together */
-#define WIDTHS 3u               /* constant, row, row x column */
+#define WIDTHS (3u + GSZ_MAX_PAST)      /* constant, row, row x column, past */
 
 /* ---- weighted least squares: sum ((f . w - target) * weight)^2 */
-#define MOST 4u
+#define MOST GSZ_FIT_MOST
 typedef struct { unsigned n; double square[MOST][MOST], right[MOST], total; } normal;
 
 static void add_normal(const gsz_kernels *kernels, const float *const *f, unsigned n, const float *target, const float *weight,
@@ -56,7 +56,7 @@ static int32_t rounded_weight(float w) {
 
 #define WHOLE 0.7f              /* how much of a residual is in whole bins when it is coded; with random offsets none is */
 
-enum { TARGET, ROW, COLUMN, MEAN, ARRAYS = MEAN + GSZ_FEATURES };
+enum { TARGET, ROW, COLUMN, PAST, MEAN = PAST + GSZ_MAX_PAST, ARRAYS = MEAN + GSZ_FEATURES };
 
 typedef struct {
     const gsz_modelled *t;
@@ -66,6 +66,7 @@ typedef struct {
     size_t row_step, block_step;
     unsigned nmeans, mean[GSZ_FEATURES];    /* the mean features that a tensor of this kind has */
     float *seen[ARRAYS];        /* an array of observations each; targets and means in units */
+    int32_t *mean_of_step, *y, *offset, *past[GSZ_MAX_PAST];
     size_t count;
 } sampler;
 
@@ -80,22 +81,12 @@ static void choose_sample(sampler *s) {
     size_t rows = GSZ_MAX(sample / (lanes * v->taps), (size_t)1);
     s->row_step = GSZ_MAX(v->rows / rows, (size_t)1);
     s->block_step = lanes > BLOCK ? (v->lanes - BLOCK) / GSZ_MAX(lanes / BLOCK - 1, (size_t)1) : 0;
-#define FEATURE(name, matrices, first) if (v->matrix == (matrices)) s->mean[s->nmeans++] = GSZ_FEATURE_##name;
-#include "features/list.h"
-#undef FEATURE
-}
-
-/* From which tap on a step has the feature. */
-static unsigned first_tap(const gsz_view *v, unsigned feature) {
-#define FEATURE(name, matrices, first) \
-    if (feature == GSZ_FEATURE_##name) return first == GSZ_SECOND_LINE ? v->side : first;
-#include "features/list.h"
-#undef FEATURE
-    return v->taps;
+    for (unsigned k = 0; k < GSZ_FEATURES; k++)
+        if (gsz_feature_exists(k, v->matrix, s->t->rounds)) s->mean[s->nmeans++] = k;
 }
 
 /* Values of a step's sampled lanes in units, 0 for those that are not there. */
-static void sample_values(const sampler *s, size_t row, unsigned tap, float *u) {
+static void sample_values(const sampler *s, const void *from_array, size_t row, unsigned tap, float *u) {
     const gsz_view *v = &s->t->view;
     const double inverse = 1 / s->t->unit;
     const float scale = (float)inverse;
@@ -105,9 +96,9 @@ static void sample_values(const sampler *s, size_t row, unsigned tap, float *u) 
         const size_t lane = from / BLOCK * s->block_step, wanted = GSZ_MIN((size_t)BLOCK, n - from);
         const size_t there = GSZ_MIN(wanted, real - GSZ_MIN(lane, real));
         const size_t at = row * v->row_stride + tap * v->tap_stride + lane * stride;
-        const float *x = (const float *)s->x;
+        const float *x = (const float *)from_array;
         for (size_t j = 0; direct && j < there; j++) u[from + j] = x[at + j * stride] * scale;
-        for (size_t j = 0; !direct && j < there; j++) u[from + j] = (float)(gsz_value_at(s->t->dtype, s->x, at + j * stride) * inverse);
+        for (size_t j = 0; !direct && j < there; j++) u[from + j] = (float)(gsz_value_at(s->t->dtype, from_array, at + j * stride) * inverse);
         for (size_t j = there; j < wanted; j++) u[from + j] = 0;
     }
 }
@@ -122,36 +113,64 @@ static void sample_targets(unsigned f, size_t n, float *restrict u, int32_t *res
     }
 }
 
-/* With random offsets features see what will be decoded: the values and the noise that the offsets add. */
-static void add_noise(const gsz_kernels *kernels, const sampler *s, size_t row, unsigned tap, const float *u, int32_t *mean, int32_t *y) {
+/* Where the middle bins lie: at random, or on the multiple of a bin next to the reference. */
+static void sample_offsets(const gsz_kernels *kernels, const sampler *s, size_t row, unsigned tap, int32_t *mean, int32_t *offset, int32_t *centre) {
     const size_t n = s->view.lanes;
     const unsigned f = s->t->weights.unit_bits;
-    const float bin = (float)((int32_t)1 << f), inverse = 1 / bin;
-    int32_t offset[CHUNK];
-    gsz_dither d;
-    gsz_dither_row(s->t->seed, s->t->slot, s->t->index, row, &d);
-    memset(mean, 0, n * sizeof *mean);
-    for (size_t from = 0; from < n; from += CHUNK) {
-        const size_t here = GSZ_MIN((size_t)CHUNK, n - from);
-        kernels->model_dither(&d, (size_t)tap << 16 | from, here, f, mean + from, offset, y + from);
-        for (size_t j = 0; j < here; j++) {
-            float r = ((u[from + j] - (float)offset[j]) * inverse + 0x1.8p23f) - 0x1.8p23f;
-            int32_t out = s->t->grid == GSZ_GRID_DITHERED ? offset[j] : 0;      /* shrunk: next to nothing where bins are wide */
-            y[from + j] = out + (int32_t)r * ((int32_t)1 << f);
-        }
+    if (gsz_is_random(s->t->grid)) {
+        gsz_dither d;
+        gsz_dither_row(s->t->seed, s->t->slot, s->t->index, row, &d);
+        memset(mean, 0, n * sizeof *mean);
+        kernels->model_dither(&d, (size_t)tap << 16, n, f, mean, offset, centre);
+        return;
+    }
+    float *u = s->seen[TARGET] + s->count + n;              /* room of a step behind the last one */
+    sample_values(s, s->t->prior->reference, row, tap, u);
+    for (size_t j = 0; j < n; j++) mean[j] = u[j] < 0x1p29f && u[j] > -0x1p29f ? (int32_t)gsz_round_double((double)u[j]) : 0;
+    kernels->model_align(mean, n, f, centre);
+    for (size_t j = 0; j < n; j++) offset[j] = centre[j] - mean[j];
+}
+
+/* Where contexts tell phases, features see what will be decoded: the values and the noise that the offsets add. */
+static void add_noise(const gsz_kernels *kernels, const sampler *s, size_t row, unsigned tap, const float *u, int32_t *mean,
+                      int32_t *offset, int32_t *y) {
+    const size_t n = s->view.lanes;
+    const float bin = (float)((int32_t)1 << s->t->weights.unit_bits), inverse = 1 / bin;
+    sample_offsets(kernels, s, row, tap, mean, offset, y);
+    for (size_t j = 0; j < n; j++) {
+        float r = ((u[j] - (float)offset[j]) * inverse + 0x1.8p23f) - 0x1.8p23f;
+        int32_t out = s->t->grid == GSZ_GRID_SHRUNK ? 0 : offset[j];            /* next to nothing where bins are wide */
+        y[j] = out + (int32_t)r * (int32_t)bin;
     }
 }
 
-static void sample_step(const gsz_kernels *kernels, sampler *s, size_t row, unsigned tap, int32_t *mean, int32_t *y) {
+/* Earlier rounds: sizes as widths see them, in 1/16 unit, and integers for the mean. */
+static void sample_past(sampler *s, size_t row, unsigned tap, int32_t *const *past) {
+    const size_t n = s->view.lanes;
+    for (unsigned k = 0; k < s->t->rounds; k++) {
+        float *restrict size = s->seen[PAST + k] + s->count;
+        sample_values(s, s->t->prior->past[k], row, tap, size);
+        for (size_t j = 0; j < n; j++) {
+            float v = size[j] == size[j] ? GSZ_MAX(-(float)GSZ_MAX_D, GSZ_MIN((float)GSZ_MAX_D, size[j])) : 0;
+            past[k][j] = (int32_t)gsz_round_double((double)v);
+            size[j] = (v < 0 ? -v : v) * (float)(1 << GSZ_WIDTH_BITS);
+        }
+        s->row.past[k] = past[k];
+    }
+}
+
+static void sample_step(const gsz_kernels *kernels, sampler *s, size_t row, unsigned tap) {
+    int32_t *mean = s->mean_of_step, *y = s->y;
     const size_t n = s->view.lanes;
     gsz_model_weights one;
     memset(&one, 0, sizeof one);
-    sample_values(s, row, tap, s->seen[TARGET] + s->count);
+    sample_values(s, s->x, row, tap, s->seen[TARGET] + s->count);
     sample_targets(s->t->weights.unit_bits, n, s->seen[TARGET] + s->count, y);
-    if (gsz_is_random(s->t->grid)) add_noise(kernels, s, row, tap, s->seen[TARGET] + s->count, mean, y);
+    if (gsz_is_phased(s->t)) add_noise(kernels, s, row, tap, s->seen[TARGET] + s->count, mean, s->offset, y);
+    sample_past(s, row, tap, s->past);
     for (unsigned k = 0; k < s->nmeans; k++) {
         float *restrict to = s->seen[MEAN + k] + s->count;
-        if (tap < first_tap(&s->view, s->mean[k])) {
+        if (tap < gsz_feature_first(s->mean[k], s->view.side)) {
             memset(to, 0, n * sizeof *to);
             continue;
         }
@@ -177,14 +196,14 @@ static void sample_widths(sampler *s, const int32_t *sums, const gsz_row_widths 
     }
 }
 
-static void sample_row(const gsz_kernels *kernels, sampler *s, size_t i, int32_t *mean, int32_t *y) {
+static void sample_row(const gsz_kernels *kernels, sampler *s, size_t i) {
     const size_t stride = s->row.stride, n = s->view.lanes, group = s->view.matrix ? stride : 0;
     const int32_t scale = gsz_scale_width(s->t->scales[i]);
     gsz_row_widths w;
     gsz_model_widths(&s->row, &s->t->weights, scale, &w);
     for (unsigned tap = 0; tap < s->view.taps; tap++, s->count += n) {
         sample_widths(s, s->row.sums + tap * group, &w, scale);
-        sample_step(kernels, s, i, tap, mean, y);
+        sample_step(kernels, s, i, tap);
     }
     for (unsigned tap = 0; tap < s->view.taps; tap++)
         s->row.total += kernels->model_sum(s->row.d + tap * stride, n, s->row.sums + tap * group);
@@ -195,14 +214,18 @@ static int take_sample(gsz_work *work, sampler *s) {
     const size_t stride = gsz_model_stride(&s->view), state = gsz_model_row_size(&s->view);
     const size_t rows = (s->t->view.rows + s->row_step - 1) / s->row_step;
     const size_t capacity = rows * s->view.lanes * s->view.taps;
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->model, (state + 2 * stride) * sizeof(int32_t)));
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, (MEAN + s->nmeans) * capacity * sizeof(float)));
+    const size_t room = capacity + stride;          /* a step more than is kept */
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->model, (state + (3 + GSZ_MAX_PAST) * stride) * sizeof(int32_t)));
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, (MEAN + s->nmeans) * room * sizeof(float)));
     int32_t *memory = (int32_t *)work->model.data;
     gsz_model_row_init(&s->view, memory, &s->row);
-    memset(memory + state, 0, 2 * stride * sizeof *memory);
-    for (unsigned k = 0; k < MEAN + s->nmeans; k++) s->seen[k] = (float *)work->bytes.data + k * capacity;
+    s->row.rounds = s->t->rounds;
+    memset(memory + state, 0, (3 + GSZ_MAX_PAST) * stride * sizeof *memory);
+    s->mean_of_step = memory + state, s->y = s->mean_of_step + stride, s->offset = s->y + stride;
+    for (unsigned k = 0; k < GSZ_MAX_PAST; k++) s->past[k] = s->offset + (k + 1) * stride;
+    for (unsigned k = 0; k < MEAN + s->nmeans; k++) s->seen[k] = (float *)work->bytes.data + k * room;
     for (size_t i = 0; i < s->t->view.rows; i += s->row_step)
-        if (s->t->scales[i] != 0) sample_row(work->kernels, s, i, memory + state, memory + state + stride);
+        if (s->t->scales[i] != 0) sample_row(work->kernels, s, i);
     s->count = s->count / GSZ_FIT_LANES * GSZ_FIT_LANES;
     return GSZ_OK;
 }
@@ -220,6 +243,7 @@ static void set_chunk(const sampler *s, size_t from, chunk *c) {
     c->n = GSZ_MIN((size_t)CHUNK, s->count - from);
     for (unsigned k = 0; k < MEAN + s->nmeans; k++) c->f[k] = s->seen[k] + from;
     c->widths[0] = c->bins, c->widths[1] = c->f[ROW], c->widths[2] = c->f[COLUMN];
+    for (unsigned k = 0; k < GSZ_MAX_PAST; k++) c->widths[3 + k] = c->f[PAST + k];
 }
 
 static void begin_fit(const sampler *s, chunk *c, normal *e) {
@@ -236,10 +260,10 @@ static void fit_widths(const gsz_kernels *kernels, const sampler *s, const float
     for (size_t from = 0; from < s->count; from += CHUNK) {
         set_chunk(s, from, &c);
         kernels->fit_dot(c.f + MEAN, s->nmeans, v, c.n, c.predicted);
-        kernels->fit_left(c.f[TARGET], c.predicted, c.bins[0], gsz_is_random(s->t->grid) ? 0 : WHOLE, c.n, c.left);
-        if (before != NULL) kernels->fit_dot(c.widths, WIDTHS, before, c.n, c.size);
+        kernels->fit_left(c.f[TARGET], c.predicted, c.bins[0], gsz_is_phased(s->t) ? 0 : WHOLE, c.n, c.left);
+        if (before != NULL) kernels->fit_dot(c.widths, 3 + s->t->rounds, before, c.n, c.size);
         kernels->fit_weights(before != NULL ? c.size : c.f[COLUMN], c.bins, floor, c.n, c.weight);
-        add_normal(kernels, c.widths, WIDTHS, c.left, c.weight, c.n, &e);
+        add_normal(kernels, c.widths, 3 + s->t->rounds, c.left, c.weight, c.n, &e);
     }
     solve(&e, w);
 }
@@ -251,7 +275,7 @@ static void fit_means(const gsz_kernels *kernels, const sampler *s, const float 
     begin_fit(s, &c, &e);
     for (size_t from = 0; from < s->count; from += CHUNK) {
         set_chunk(s, from, &c);
-        kernels->fit_dot(c.widths, WIDTHS, w, c.n, c.size);
+        kernels->fit_dot(c.widths, 3 + s->t->rounds, w, c.n, c.size);
         kernels->fit_weights(c.size, c.bins, floor, c.n, c.weight);
         add_normal(kernels, c.f + MEAN, s->nmeans, c.f[TARGET], c.weight, c.n, &e);
     }
@@ -260,7 +284,7 @@ static void fit_means(const gsz_kernels *kernels, const sampler *s, const float 
     if (!(better > 0.002 * e.total)) memset(v, 0, s->nmeans * sizeof *v);
 }
 
-GSZ_STATIC_ASSERT(fit_features, WIDTHS == 3 && GSZ_FEATURES == 4);      /* 1 and 3 of them: what fit_sums knows */
+GSZ_STATIC_ASSERT(fit_features, WIDTHS <= GSZ_FIT_MOST && GSZ_FEATURES - 1 <= GSZ_FIT_MOST);       /* matrices have one of their own, kernels three */
 GSZ_STATIC_ASSERT(fit_chunk, CHUNK % GSZ_FIT_LANES == 0);
 
 #define LEAST_RESIDUALS 300
@@ -278,13 +302,13 @@ int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x) {
     memset(&s, 0, sizeof s);
     s.t = t;
     s.x = x;
-    gsz_model_default_weights(t->weights.unit_bits, gsz_is_random(t->grid), &t->weights);
+    gsz_model_default_weights(t->weights.unit_bits, gsz_is_phased(t), &t->weights);
     if (t->view.elements < 1024) return GSZ_OK;
     choose_sample(&s);
     GSZ_TRY(take_sample(work, &s));
     if (s.count < 256) return GSZ_OK;
     for (size_t i = 0; i < s.count; i++) sum += gsz_abs_double((double)s.seen[TARGET][i]);
-    if (gsz_is_random(t->grid) && too_few(&s, sum)) return GSZ_OK;
+    if (gsz_is_phased(t) && t->rounds == 0 && too_few(&s, sum)) return GSZ_OK;
     const float floor = (float)(0.2 * sum / (double)s.count * (double)(1 << GSZ_WIDTH_BITS) + 1);
     fit_widths(work->kernels, &s, NULL, v, floor, first);
     fit_means(work->kernels, &s, first, floor, v);
@@ -292,6 +316,7 @@ int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x) {
     t->weights.constant = rounded_weight(w[0]);
     t->weights.row = rounded_weight(w[1]);
     t->weights.column = rounded_weight(w[2]);
+    for (unsigned k = 0; k < t->rounds; k++) t->weights.past[k] = rounded_weight(w[3 + k]);
     memset(t->weights.mean, 0, sizeof t->weights.mean);
     for (unsigned k = 0; k < s.nmeans; k++) t->weights.mean[s.mean[k]] = rounded_weight(v[k]);
     return GSZ_OK;

@@ -27,7 +27,7 @@ typedef float NAME(fit_vector) __attribute__((vector_size(16)));
  * to `sums` of lanes l, l + 1 ... of observations [from, to). */
 GSZ_INLINE void NAME(fit_block)(const float *const *f, const unsigned n, const float *target, const float *weight,
                                 size_t from, size_t to, size_t l, double (*sums)[FIT_LANES]) {
-    NAME(fit_vector) acc[FIT_SUMS(4)], s[5], w;
+    NAME(fit_vector) acc[FIT_SUMS(GSZ_FIT_MOST)], s[GSZ_FIT_MOST + 1], w;
     float sum[FIT_WIDTH];
     memset(acc, 0, sizeof acc);
     for (size_t i = from + l; i < to; i += FIT_LANES) {
@@ -49,13 +49,15 @@ GSZ_INLINE void NAME(fit_block)(const float *const *f, const unsigned n, const f
 }
 
 static void NAME(fit_sums)(const float *const *f, unsigned n, const float *target, const float *weight, size_t count, double *sums) {
-    double lanes[FIT_SUMS(4)][FIT_LANES] = {{0}};
+    double lanes[FIT_SUMS(GSZ_FIT_MOST)][FIT_LANES] = {{0}};
     for (size_t from = 0; from < count; from += FIT_BLOCK)
         for (size_t l = 0; l < FIT_LANES; l += FIT_WIDTH) {
             const size_t to = GSZ_MIN(from + FIT_BLOCK, count);
             if (n == 1) NAME(fit_block)(f, 1, target, weight, from, to, l, lanes);
             else if (n == 3) NAME(fit_block)(f, 3, target, weight, from, to, l, lanes);
-            else NAME(fit_block)(f, 4, target, weight, from, to, l, lanes);
+            else if (n == 4) NAME(fit_block)(f, 4, target, weight, from, to, l, lanes);
+            else if (n == 2) NAME(fit_block)(f, 2, target, weight, from, to, l, lanes);
+            else NAME(fit_block)(f, GSZ_FIT_MOST, target, weight, from, to, l, lanes);
         }
     for (unsigned k = 0; k < FIT_SUMS(n); k++) {
         sums[k] = 0;

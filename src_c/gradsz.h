@@ -41,6 +41,7 @@ typedef enum {
     GSZ_E_PARAMETER = 50,
     GSZ_E_DTYPE = 51,
     GSZ_E_OUTPUT_SIZE = 52,
+    GSZ_E_STATE = 53,          /* needs values that both ends have, and they were not given */
     /* a limit */
     GSZ_E_MEMORY = 60,         /* allocator failed or the memory budget is spent */
     GSZ_E_OUTPUT_LIMIT = 61,   /* decoded size above max_output */

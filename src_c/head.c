@@ -6,39 +6,38 @@
 #define WEIGHT_ORDER 5u
 #define RANK_ORDER 2u
 #define UNIT_BITS 4u
+#define PRIOR_BITS 3u
 #define SHIFT_BITS 5u
 #define UP_BITS 4u
 
 /* ---- weights: as they are without a fit, or one by one; families that this view does not have are left out */
 
-static int has_feature(const gsz_view *v, unsigned feature) {
-#define FEATURE(name, matrices, first) \
-    if (feature == GSZ_FEATURE_##name) return v->matrix == (matrices) && v->taps > (first == GSZ_SECOND_LINE ? v->side : first);
-#include "features/list.h"
-#undef FEATURE
-    return 0;
+static int has_feature(const gsz_modelled *t, unsigned feature) {
+    return gsz_feature_exists(feature, t->view.matrix, t->rounds) && t->view.taps > gsz_feature_first(feature, t->view.side);
 }
 
-static int default_weights(const gsz_view *v, int random, const gsz_model_weights *w) {
+static int default_weights(const gsz_modelled *t) {
+    const gsz_model_weights *w = &t->weights;
     gsz_model_weights usual;
-    gsz_model_default_weights(w->unit_bits, random, &usual);
+    gsz_model_default_weights(w->unit_bits, gsz_is_phased(t), &usual);
     int same = w->constant == usual.constant && w->row == usual.row && w->column == usual.column;
-    for (unsigned k = 0; k < GSZ_FEATURES; k++) same &= !has_feature(v, k) || w->mean[k] == usual.mean[k];
+    for (unsigned k = 0; k < t->rounds; k++) same &= w->past[k] == usual.past[k];
+    for (unsigned k = 0; k < GSZ_FEATURES; k++) same &= !has_feature(t, k) || w->mean[k] == usual.mean[k];
     return same;
 }
 
 static int put_weights(gsz_bit_sink *side, const gsz_modelled *t) {
-    const gsz_view *v = &t->view;
     const gsz_model_weights *w = &t->weights;
-    GSZ_TRY(gsz_sink_reserve(side, (3 + GSZ_FEATURES) * GSZ_NUMBER_BITS / 8 + 1));
-    int fitted = !default_weights(v, gsz_is_random(t->grid), w);
+    GSZ_TRY(gsz_sink_reserve(side, (3 + GSZ_MAX_PAST + GSZ_FEATURES) * GSZ_NUMBER_BITS / 8 + 1));
+    int fitted = !default_weights(t);
     gsz_bits_put(&side->bits, (uint64_t)fitted, 1);
     if (!fitted) return GSZ_OK;
     gsz_number_put(&side->bits, WEIGHT_ORDER, gsz_zigzag(w->constant));
     gsz_number_put(&side->bits, WEIGHT_ORDER, gsz_zigzag(w->row));
     gsz_number_put(&side->bits, WEIGHT_ORDER, gsz_zigzag(w->column));
+    for (unsigned k = 0; k < t->rounds; k++) gsz_number_put(&side->bits, WEIGHT_ORDER, gsz_zigzag(w->past[k]));
     for (unsigned k = 0; k < GSZ_FEATURES; k++)
-        if (has_feature(v, k)) gsz_number_put(&side->bits, WEIGHT_ORDER, gsz_zigzag(w->mean[k]));
+        if (has_feature(t, k)) gsz_number_put(&side->bits, WEIGHT_ORDER, gsz_zigzag(w->mean[k]));
     return GSZ_OK;
 }
 
@@ -50,15 +49,15 @@ static int get_weight(gsz_bitreader *side, int32_t *weight) {
 }
 
 static int get_weights(gsz_bitreader *side, gsz_modelled *t, unsigned unit_bits) {
-    const gsz_view *v = &t->view;
     gsz_model_weights *w = &t->weights;
-    gsz_model_default_weights(unit_bits, gsz_is_random(t->grid), w);
+    gsz_model_default_weights(unit_bits, gsz_is_phased(t), w);
     if (gsz_bits_get(side, 1) == 0) return GSZ_OK;
     GSZ_TRY(get_weight(side, &w->constant));
     GSZ_TRY(get_weight(side, &w->row));
     GSZ_TRY(get_weight(side, &w->column));
+    for (unsigned k = 0; k < t->rounds; k++) GSZ_TRY(get_weight(side, &w->past[k]));
     for (unsigned k = 0; k < GSZ_FEATURES; k++)
-        if (has_feature(v, k)) GSZ_TRY(get_weight(side, &w->mean[k]));
+        if (has_feature(t, k)) GSZ_TRY(get_weight(side, &w->mean[k]));
     return GSZ_OK;
 }
 
@@ -213,11 +212,24 @@ static int get_lowrank(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s,
     return gsz_structure_link(work->heap, s);
 }
 
+/* ---- what is used of what both ends have */
+
+static int get_prior(gsz_bitreader *side, gsz_structure *s) {
+    const int referenced = (int)gsz_bits_get(side, 1);
+    const unsigned rounds = gsz_bits_get(side, PRIOR_BITS - 1);
+    GSZ_CHECK(rounds <= GSZ_MAX_PAST, GSZ_E_RESERVED);
+    GSZ_CHECK(!referenced || s->t.prior->reference != NULL, GSZ_E_STATE);
+    for (unsigned k = 0; k < rounds; k++) GSZ_CHECK(s->t.prior->past[k] != NULL, GSZ_E_STATE);
+    gsz_structure_know(s, referenced, rounds);
+    return GSZ_OK;
+}
+
 /* ---- the head */
 
 int gsz_head_put(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s) {
     GSZ_TRY(gsz_sink_reserve(&e->side, GSZ_MAX_RANK + 32));
     gsz_bits_put(&e->side.bits, s->t.weights.unit_bits, UNIT_BITS);
+    if (s->t.prior != NULL) gsz_bits_put(&e->side.bits, (uint64_t)s->t.referenced | s->t.rounds << 1, PRIOR_BITS);
     GSZ_TRY(put_weights(&e->side, &s->t));
     GSZ_TRY(put_scales(e, &s->t));
     GSZ_TRY(gsz_sink_reserve(&e->side, GSZ_MAX_RANK + 32));
@@ -228,6 +240,7 @@ int gsz_head_put(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s)
 int gsz_head_get(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s) {
     uint32_t rank;
     unsigned unit_bits = gsz_bits_get(&d->side, UNIT_BITS);
+    if (s->t.prior != NULL) GSZ_TRY(get_prior(&d->side, s));
     GSZ_CHECK(unit_bits <= GSZ_MAX_UNIT_BITS && (unit_bits >= GSZ_LEAST_RANDOM_BITS || !gsz_is_random(s->t.grid)), GSZ_E_SECTION);
     s->t.unit = gsz_model_unit(s->t.dtype, s->t.grid, s->t.eb, unit_bits);
     GSZ_CHECK(s->t.unit > 0, GSZ_E_SECTION);

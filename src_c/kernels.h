@@ -18,6 +18,7 @@ typedef struct {
     double step;    /* of the working type: float for 16 and 32 bit types, double for float64 */
     double eb;
     double offset;  /* gradient model: added to the centre that residuals are counted from, in units */
+    int aligned;    /* gradient model: bins are counted from 0, whatever the centre is */
 } gsz_grid_params;
 
 /* Finite values of an array. */
@@ -35,6 +36,7 @@ struct gsz_row_widths;
 struct gsz_dither;
 
 #define GSZ_FIT_LANES 8u
+#define GSZ_FIT_MOST 5u
 #define GSZ_FIT_SUMS(n) ((n) * ((n) + 1) / 2 + (n) + 1)     /* squares by rows of the lower triangle, products, the last square */
 
 typedef struct gsz_kernels {
@@ -98,7 +100,8 @@ typedef struct gsz_kernels {
     void (*rans_decode)(struct gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol);
 
     /* The gradient model's loops over the lanes of a step; see model_tmpl.h. */
-    unsigned (*model_contexts)(const struct gsz_row_widths *w, const int32_t *sums, size_t n, uint8_t *context, uint8_t *raw);
+    unsigned (*model_contexts)(const struct gsz_row_widths *w, const int32_t *sums, const int32_t *const *past, size_t n,
+                               uint8_t *context, uint8_t *raw);
     void (*model_means)(const struct gsz_model_row *row, const struct gsz_model_weights *w, unsigned tap, size_t n,
                         const int32_t *base, int32_t *mean);
     void (*model_align)(const int32_t *mean, size_t n, unsigned unit_bits, int32_t *centre);
@@ -118,7 +121,11 @@ typedef struct gsz_kernels {
     size_t (*model_quantise[GSZ_FLOAT_TYPES])(const void *x, size_t n, const gsz_grid_params *g, unsigned unit_bits,
                                               const int32_t *centre, const int32_t *shift, int32_t *r, int32_t *y);
 
-    /* Least squares (fit_tmpl.h): arrays of a multiple of GSZ_FIT_LANES observations; n is 1, 3 or 4. */
+    /* Elements in units, rounded to integers and cut to +-most; 0 for no numbers.  And differences x - y. */
+    void (*in_units[GSZ_FLOAT_TYPES])(const void *x, size_t n, double unit, int32_t most, int32_t *out);
+    void (*differences[GSZ_FLOAT_TYPES])(const void *x, const void *y, size_t n, void *out);
+
+    /* Least squares (fit_tmpl.h): arrays of a multiple of GSZ_FIT_LANES observations; n is up to GSZ_FIT_MOST. */
     void (*fit_sums)(const float *const *f, unsigned n, const float *target, const float *weight, size_t count, double *sums);
     void (*fit_dot)(const float *const *f, unsigned n, const float *w, size_t count, float *out);
     void (*fit_weights)(const float *size, const float *counts, float floor, size_t count, float *weight);

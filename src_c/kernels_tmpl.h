@@ -108,11 +108,11 @@ static size_t NAME(model_quantise)(const void *restrict xs, size_t n, const gsz_
                                    int32_t *restrict y) {
     const T *restrict x = (const T *)xs;
     const W step = (W)g->step, inverse = (W)1 / step, eb = BOUND(g->eb), bins = (W)1 / (W)((int32_t)1 << unit_bits);
-    const W offset = (W)g->offset;
+    const W offset = (W)g->offset, first = (W)(g->aligned ? 0 : 1), after = (W)1 - first;
     uint32_t uncertain = 0;
     for (size_t j = 0; j < n; j++) {
-        W v = LOAD(x[j]);
-        W q = ((v * inverse - ((W)centre[j] + offset)) * bins + MAGIC) - MAGIC;
+        W v = LOAD(x[j]), c = (W)centre[j];         /* aligned: subtracted after rounding, so that the centre decides nothing */
+        W q = ((v * inverse - (c * first + offset)) * bins + MAGIC) - MAGIC - c * after * bins;
         int inside = (int)(ABS(q) <= (W)GSZ_MAX_RESIDUAL);
         W safe = inside ? q : (W)0;
         int32_t middle = gsz_wrap_add(centre[j], shift[j]);
@@ -125,6 +125,24 @@ static size_t NAME(model_quantise)(const void *restrict xs, size_t n, const gsz_
         uncertain += (uint32_t)!ok;
     }
     return uncertain;
+}
+
+static void NAME(in_units)(const void *restrict xs, size_t n, double unit, int32_t most, int32_t *restrict out) {
+    const T *restrict x = (const T *)xs;
+    const double high = (double)most;
+    for (size_t i = 0; i < n; i++) {
+        double q = (double)LOAD(x[i]) / unit;
+        q = q == q ? q : 0;
+        q = q < high ? q : high;
+        q = q > -high ? q : -high;
+        out[i] = (int32_t)((q + 0x1.8p52) - 0x1.8p52);
+    }
+}
+
+static void NAME(differences)(const void *restrict xs, const void *restrict ys, size_t n, void *restrict out) {
+    const T *restrict x = (const T *)xs, *restrict y = (const T *)ys;
+    T *restrict d = (T *)out;
+    for (size_t i = 0; i < n; i++) d[i] = STORE(LOAD(x[i]) - LOAD(y[i]));
 }
 
 GSZ_INLINE double NAME(sum_lanes)(const double *sum) {

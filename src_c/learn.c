@@ -27,9 +27,18 @@ static const gsz_lowrank_options thorough = {
 #define SAVING_KERNELS 0.65         /* taps predict part of it already */
 #define SAVING_MATRICES 1.0
 
-/* Random offsets need units much finer than the values, or they would never move one across an edge: a 64th of what is
- * usual in a row. */
-static unsigned random_unit_bits(gsz_work *work, const gsz_structure *s, const void *x) {
+/* What is learned from: values, less the reference where there is one. */
+typedef struct {
+    gsz_work *work;
+    const void *x, *rest;       /* as the tensor is */
+    float *planes, *left;       /* rest in bins, row after row and tap by tap; what the base leaves of it */
+    float *reference, *past[GSZ_MAX_PAST];      /* what both ends have in bins too, as planes */
+    gsz_prior prior;                            /* the same */
+} material;
+
+/* Offsets, at random or where a reference lies in its bin, need units much finer than the values, or they would never move
+ * one across an edge: a 64th of what is usual in a row. */
+static unsigned fine_unit_bits(gsz_work *work, const gsz_structure *s, const void *x) {
     const size_t n = (size_t)s->t.view.elements;
     size_t finite = 0, above = 0;
     double sum = work->kernels->sum_sizes[s->t.dtype](x, n, 0, &finite, &above);
@@ -42,17 +51,17 @@ static unsigned random_unit_bits(gsz_work *work, const gsz_structure *s, const v
 /* Unit and scales.  Fewer unit bits where values span so many bins that features would not fit. */
 static int measure(gsz_work *work, gsz_structure *s, const void *x, int *possible) {
     unsigned most = 0;
-    const int random = gsz_is_random(s->t.grid);
-    for (unsigned f = random ? random_unit_bits(work, s, x) : USUAL_UNIT_BITS;; f = 0) {
+    const int phased = gsz_is_phased(&s->t);
+    for (unsigned f = phased ? fine_unit_bits(work, s, x) : USUAL_UNIT_BITS;; f = 0) {
         s->t.unit = gsz_model_unit(s->t.dtype, s->t.grid, s->t.eb, f);
         *possible = s->t.unit > 0;
         if (!*possible) return GSZ_OK;
-        gsz_model_default_weights(f, random, &s->t.weights);
+        gsz_model_default_weights(f, phased, &s->t.weights);
         GSZ_TRY(gsz_scales_measure(work, &s->t, x, s->scales, &s->strange));
         for (size_t i = 0; i < s->t.view.rows; i++) most = GSZ_MAX(most, s->scales[i]);
         int32_t mean = gsz_scale_width(most) >> GSZ_WIDTH_BITS;
-        *possible = random ? mean >> f <= LARGEST_BINS >> 4 : f > 0 || mean <= LARGEST_BINS;
-        if (random || f == 0 || mean <= LARGEST_MEAN) return GSZ_OK;
+        *possible = phased ? mean >> f <= LARGEST_BINS >> 4 : f > 0 || mean <= LARGEST_BINS;
+        if (phased || f == 0 || mean <= LARGEST_MEAN) return GSZ_OK;
         most = 0;
     }
 }
@@ -78,44 +87,54 @@ static int gather_planes(gsz_work *work, const gsz_modelled *t, const void *x, f
     return GSZ_OK;
 }
 
+static int gather_all(const material *m, const gsz_modelled *t) {
+    GSZ_TRY(gather_planes(m->work, t, m->rest, m->planes));
+    if (t->referenced) GSZ_TRY(gather_planes(m->work, t, t->prior->reference, m->reference));
+    for (unsigned k = 0; k < t->rounds; k++) GSZ_TRY(gather_planes(m->work, t, t->prior->past[k], m->past[k]));
+    return GSZ_OK;
+}
+
 /* What the base leaves, in bins. */
-static int subtract_base(gsz_work *work, const gsz_structure *s, const float *planes, float *rest) {
+static int subtract_base(const material *m, const gsz_structure *s) {
+    gsz_work *work = m->work;
     const float unit = 1 / (float)((uint32_t)1 << s->t.weights.unit_bits);
     const size_t n = s->low.cols;
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, n * sizeof(int32_t)));
     int32_t *base = (int32_t *)work->values.data;
     for (size_t i = 0; i < s->low.rows; i++) {
         gsz_rows_base(work->kernels, &s->t, i, base);
-        for (size_t j = 0; j < n; j++) rest[i * n + j] = planes[i * n + j] - (float)base[j] * unit;
+        for (size_t j = 0; j < n; j++) m->left[i * n + j] = m->planes[i * n + j] - (float)base[j] * unit;
     }
     return GSZ_OK;
 }
 
 /* Scales and weights of what is left; a row that was not zero stays so. */
-static int fit_rest(gsz_work *work, gsz_structure *s, const float *rest) {
+static int fit_rest(const material *m, gsz_structure *s) {
+    gsz_work *work = m->work;
     gsz_modelled t = s->t;
     const size_t rows = s->t.view.rows;
     gsz_plane_view(&s->t.view, &t.view);
     t.dtype = GSZ_FLOAT32;
     t.low = NULL;
+    t.prior = &m->prior;
     t.eb = 0.5;
     t.unit = 1 / (double)((uint32_t)1 << t.weights.unit_bits);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->scales, rows));
     uint8_t *scales = (uint8_t *)work->scales.data;
-    GSZ_TRY(gsz_scales_measure(work, &t, rest, scales, NULL));
+    GSZ_TRY(gsz_scales_measure(work, &t, m->left, scales, NULL));
     for (size_t i = 0; i < rows; i++)
         if (s->scales[i] != 0) s->scales[i] = GSZ_MAX(scales[i], (uint8_t)1);
-    GSZ_TRY(gsz_model_fit(work, &t, rest));
+    GSZ_TRY(gsz_model_fit(work, &t, m->left));
     s->t.weights = t.weights;
     return GSZ_OK;
 }
 
 /* The structure with the factors in s->low, or without low rank where there are none. */
-static int fit_around(gsz_work *work, gsz_structure *s, const void *x, const float *planes, float *rest) {
-    if (s->low.rank == 0) return gsz_model_fit(work, &s->t, x);
-    GSZ_TRY(gsz_structure_link(work->heap, s));
-    GSZ_TRY(subtract_base(work, s, planes, rest));
-    return fit_rest(work, s, rest);
+static int fit_around(const material *m, gsz_structure *s) {
+    if (s->low.rank == 0) return gsz_model_fit(m->work, &s->t, m->rest);
+    GSZ_TRY(gsz_structure_link(m->work->heap, s));
+    GSZ_TRY(subtract_base(m, s));
+    return fit_rest(m, s);
 }
 
 static gsz_lowrank_options options_for(const gsz_structure *s, const gsz_lowrank_options *usual) {
@@ -127,21 +146,17 @@ static gsz_lowrank_options options_for(const gsz_structure *s, const gsz_lowrank
 
 /* ---- balanced: the rank of most predicted bits */
 
-static int predict(gsz_work *work, gsz_structure *s, const void *x, float *planes) {
+static int predict(const material *m, gsz_structure *s) {
     const gsz_lowrank_options o = options_for(s, &quick);
-    GSZ_TRY(gather_planes(work, &s->t, x, planes));
-    GSZ_TRY(gsz_lowrank_find(work, planes, s->t.view.rows, s->t.view.row_length, &o, &s->low));
-    return fit_around(work, s, x, planes, planes);
+    GSZ_TRY(gsz_lowrank_find(m->work, m->planes, s->t.view.rows, s->t.view.row_length, &o, &s->low));
+    return fit_around(m, s);
 }
 
 /* ---- best: ranks and precisions by the bits that they really take */
 
 typedef struct {
-    gsz_work *work;
+    const material *m;
     gsz_structure *s;           /* unit and scales; no low rank */
-    const void *x;
-    const float *planes;
-    float *rest;
     gsz_lowrank_space space;
     gsz_structure best;
     unsigned rank;              /* asked for, of the best; 0 = no low rank */
@@ -150,19 +165,20 @@ typedef struct {
 
 /* Tries a rank; *better = 1 where it is the best so far. */
 static int try_rank(search *q, unsigned rank, double precision, int *better) {
+    gsz_work *work = q->m->work;
     gsz_structure s;
     double bits;
-    GSZ_TRY(gsz_structure_copy(q->work->heap, q->s, &s));
-    int status = rank == 0 ? GSZ_OK : gsz_lowrank_factors(q->work, &q->space, rank, precision, s.t.weights.unit_bits, &s.low);
-    if (status == GSZ_OK) status = fit_around(q->work, &s, q->x, q->planes, q->rest);
-    if (status == GSZ_OK) status = gsz_trial_model(q->work, &s, q->x, &bits);
+    GSZ_TRY(gsz_structure_copy(work->heap, q->s, &s));
+    int status = rank == 0 ? GSZ_OK : gsz_lowrank_factors(work, &q->space, rank, precision, s.t.weights.unit_bits, &s.low);
+    if (status == GSZ_OK) status = fit_around(q->m, &s);
+    if (status == GSZ_OK) status = gsz_trial_model(work, &s, q->m->x, &bits);
     *better = status == GSZ_OK && bits < q->bits;
     if (*better) {
-        gsz_structure_release(q->work->heap, &q->best);
+        gsz_structure_release(work->heap, &q->best);
         gsz_structure_move(&s, &q->best);
         q->bits = bits, q->rank = rank, q->precision = precision;
     }
-    gsz_structure_release(q->work->heap, &s);
+    gsz_structure_release(work->heap, &s);
     return status;
 }
 
@@ -188,9 +204,9 @@ static int search_ranks(search *q) {
     int better;
     double net;
     GSZ_TRY(try_rank(q, 0, 0, &better));
-    GSZ_TRY(gsz_lowrank_decompose(q->work, q->planes, v->rows, v->row_length, &o, &q->space));
+    GSZ_TRY(gsz_lowrank_decompose(q->m->work, q->m->planes, v->rows, v->row_length, &o, &q->space));
     if (q->space.count == 0) return GSZ_OK;
-    GSZ_TRY(gsz_lowrank_rank(q->work, &q->space, o.max_rank, PRECISION, &rank, &net));
+    GSZ_TRY(gsz_lowrank_rank(q->m->work, &q->space, o.max_rank, PRECISION, &rank, &net));
     if (rank > 0) return climb(q, rank, PRECISION);
     return climb(q, GSZ_MIN(UNPREDICTED_RANK, q->space.count), UNPREDICTED_PRECISION);
 }
@@ -203,7 +219,8 @@ static double narrower(double bits) {
     return 1 - GSZ_MIN(part, 0.042);
 }
 
-static int narrow_bins(search *q, float *planes) {
+static int narrow_bins(search *q) {
+    const material *m = q->m;
     const double part = narrower(q->bits);
     gsz_structure *s = &q->best;
     const size_t n = (size_t)s->t.view.elements;
@@ -212,38 +229,65 @@ static int narrow_bins(search *q, float *planes) {
     if (s->t.grid != GSZ_GRID_CENTRED || part == 1 || !(unit > 0)) return GSZ_OK;
     s->t.eb = q->s->t.eb = eb;
     s->t.unit = q->s->t.unit = unit;
-    GSZ_TRY(gsz_scales_measure(q->work, &q->s->t, q->x, q->s->scales, NULL));
+    GSZ_TRY(gsz_scales_measure(m->work, &q->s->t, m->rest, q->s->scales, NULL));
     memcpy(s->scales, q->s->scales, s->t.view.rows);
-    if (q->rank == 0) return gsz_model_fit(q->work, &s->t, q->x);
-    GSZ_TRY(gather_planes(q->work, &s->t, q->x, planes));
+    if (q->rank == 0) return gsz_model_fit(m->work, &s->t, m->rest);
+    GSZ_TRY(gather_all(m, &s->t));
     gsz_lowrank_scale(&q->space, 1 / part, n);
-    gsz_structure_unlink(q->work->heap, s);
-    GSZ_TRY(gsz_lowrank_factors(q->work, &q->space, q->rank, q->precision, s->t.weights.unit_bits, &s->low));
-    return fit_around(q->work, s, q->x, planes, q->rest);
+    gsz_structure_unlink(m->work->heap, s);
+    GSZ_TRY(gsz_lowrank_factors(m->work, &q->space, q->rank, q->precision, s->t.weights.unit_bits, &s->low));
+    return fit_around(m, s);
 }
 
-static int find_best(gsz_work *work, gsz_structure *s, const void *x, float *planes, float *rest) {
+static int find_best(const material *m, gsz_structure *s) {
+    gsz_heap *heap = m->work->heap;
     search q;
     memset(&q, 0, sizeof q);
-    q.work = work, q.s = s, q.x = x, q.planes = planes, q.rest = rest, q.bits = 1e300;
-    GSZ_TRY(gather_planes(work, &s->t, x, planes));
+    q.m = m, q.s = s, q.bits = 1e300;
     int status = search_ranks(&q);
-    if (status == GSZ_OK) status = narrow_bins(&q, planes);
-    gsz_lowrank_space_release(work->heap, &q.space);
+    if (status == GSZ_OK) status = narrow_bins(&q);
+    gsz_lowrank_space_release(heap, &q.space);
     if (status == GSZ_OK) {
-        gsz_structure_release(work->heap, s);
+        gsz_structure_release(heap, s);
         gsz_structure_move(&q.best, s);
     }
-    gsz_structure_release(work->heap, &q.best);
+    gsz_structure_release(heap, &q.best);
     return status;
 }
 
+/* ---- what both ends have */
+
+static int subtract_reference(gsz_work *work, const gsz_modelled *t, const void *x, const void **rest) {
+    const size_t n = (size_t)t->view.elements;
+    *rest = x;
+    if (!t->referenced) return GSZ_OK;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->rest, n * gsz_itemsize(t->dtype)));
+    work->kernels->differences[t->dtype](x, t->prior->reference, n, work->rest.data);
+    *rest = work->rest.data;
+    return GSZ_OK;
+}
+
+/* Memory for planes: of the rest, of what is left of it where that is another array, and of what both ends have. */
+static int take_planes(gsz_work *work, const gsz_modelled *t, int both, material *m) {
+    const size_t n = (size_t)t->view.elements;
+    const unsigned arrays = 1 + (both != 0) + (t->referenced != 0) + t->rounds;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bins, arrays * n * sizeof(float)));
+    float *next = (float *)work->bins.data;
+    m->planes = m->left = next;
+    if (both) m->left = next += n;
+    if (t->referenced) m->prior.reference = m->reference = next += n;
+    for (unsigned k = 0; k < t->rounds; k++) m->prior.past[k] = m->past[k] = next += n;
+    return gather_all(m, t);
+}
+
 int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low_rank, int thoroughly, int *possible) {
-    const size_t n = (size_t)s->t.view.elements;
-    GSZ_TRY(measure(work, s, x, possible));
+    material m;
+    memset(&m, 0, sizeof m);
+    m.work = work, m.x = x;
+    GSZ_TRY(subtract_reference(work, &s->t, x, &m.rest));
+    GSZ_TRY(measure(work, s, m.rest, possible));
     if (!*possible) return GSZ_OK;
-    if (!low_rank || !gsz_lowrank_possible(&s->t.view)) return gsz_model_fit(work, &s->t, x);
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bins, (thoroughly ? 2 : 1) * n * sizeof(float)));
-    float *planes = (float *)work->bins.data;
-    return thoroughly ? find_best(work, s, x, planes, planes + n) : predict(work, s, x, planes);
+    if (!low_rank || !gsz_lowrank_possible(&s->t.view)) return gsz_model_fit(work, &s->t, m.rest);
+    GSZ_TRY(take_planes(work, &s->t, thoroughly, &m));
+    return thoroughly ? find_best(&m, s) : predict(&m, s);
 }

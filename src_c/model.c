@@ -6,11 +6,31 @@ int32_t gsz_scale_width(unsigned index) {
     return (int32_t)(third[(index - 1) % 3] << (index - 1) / 3 >> 8);
 }
 
+int gsz_feature_exists(unsigned feature, int matrix, unsigned rounds) {
+    switch (feature) {
+#define FEATURE(name, exists, first) case GSZ_FEATURE_##name: return exists;
+#include "features/list.h"
+#undef FEATURE
+    default: return 0;
+    }
+}
+
+unsigned gsz_feature_first(unsigned feature, unsigned side) {
+    switch (feature) {
+#define FEATURE(name, exists, first) case GSZ_FEATURE_##name: return first;
+#include "features/list.h"
+#undef FEATURE
+    default: return 0;
+    }
+}
+
 void gsz_model_widths(const gsz_model_row *row, const gsz_model_weights *w, int32_t scale, gsz_row_widths *out) {
     memset(out, 0, sizeof *out);
     out->unit_bits = w->unit_bits;
     out->narrowest = GSZ_NARROWEST;
     out->widths = GSZ_WIDTH_CONTEXTS;
+    out->rounds = row->rounds;
+    memcpy(out->past, w->past, sizeof out->past);
     out->base = gsz_wrap_add(gsz_wrap_mul(w->constant, (int32_t)1 << w->unit_bits), gsz_wrap_mul(w->row, scale));
     if (row->rows == 0) {                                   /* no columns are known: they are all the same */
         out->base = gsz_wrap_add(out->base, gsz_wrap_mul(w->column, scale));
@@ -40,10 +60,10 @@ void gsz_dither_row(uint64_t seed, uint32_t slot, uint64_t tensor, uint64_t row,
     dither->slot = slot;
 }
 
-void gsz_model_default_weights(unsigned unit_bits, int random, gsz_model_weights *w) {
+void gsz_model_default_weights(unsigned unit_bits, int phased, gsz_model_weights *w) {
     memset(w, 0, sizeof *w);
     w->unit_bits = unit_bits;
-    if (random) {           /* decoded values are mostly noise: little but the row's scale tells anything */
+    if (phased) {           /* decoded values are mostly noise: little but the row's scale tells anything */
         w->row = 60;
         w->column = 4;
         return;

@@ -12,6 +12,8 @@
 #define GSZ_LEAST_RANDOM_BITS 4u        /* with random offsets */
 #define GSZ_WIDTH_BITS 4u               /* widths: 1/16 unit */
 #define GSZ_WEIGHT_BITS 6u
+#define GSZ_MAX_PAST 2u                 /* earlier rounds */
+#define GSZ_MAX_REFERENCE ((int32_t)1 << 29)    /* units */
 #define GSZ_MAX_D 32767                 /* features see decoded values cut to 16 bits */
 
 /* Contexts: half octaves of the width, from 2^-7 bin on.  Wider residuals have low bits that are noise: these are stored
@@ -34,17 +36,21 @@
 #define GSZ_MAX_RESIDUAL (1 << 18)      /* in bins; farther elements are escaped */
 
 /* Families of mean features (features/list.h). */
-#define GSZ_SECOND_LINE GSZ_MAX_TAPS
 enum {
-#define FEATURE(name, matrices, first) GSZ_FEATURE_##name,
+#define FEATURE(name, exists, first) GSZ_FEATURE_##name,
 #include "features/list.h"
 #undef FEATURE
     GSZ_FEATURES
 };
 
+/* Whether tensors of this kind have a feature, and from which tap on. */
+int gsz_feature_exists(unsigned feature, int matrix, unsigned rounds);
+unsigned gsz_feature_first(unsigned feature, unsigned side);
+
 typedef struct gsz_model_weights {
     unsigned unit_bits;
-    int32_t constant, row, column;              /* width: 1/16 bin, row scale, row scale x column mean / total */
+    int32_t constant, row, column;              /* width: 1/16 bin, row scale, row scale x column mean / total, */
+    int32_t past[GSZ_MAX_PAST];                 /* |value| of earlier rounds */
     int32_t mean[GSZ_FEATURES];
 } gsz_model_weights;
 
@@ -55,6 +61,8 @@ typedef struct gsz_model_row {
     int matrix;
     int32_t *d;                                 /* taps x stride: decoded less base, cut to 16 bits */
     int32_t *earlier;                           /* sum over the taps so far */
+    const int32_t *past[GSZ_MAX_PAST];          /* of the step: values of earlier rounds, cut to 16 bits */
+    unsigned rounds;
     int32_t *sums;                              /* column sums of |d|: one array for kernels, one a tap for matrices */
     uint64_t total;                             /* of all sums */
     size_t rows;                                /* summed up */
@@ -70,8 +78,13 @@ GSZ_INLINE int32_t gsz_wrap_mul(int32_t a, int32_t b) { return (int32_t)((uint32
 #define GSZ_SCALES 64u
 int32_t gsz_scale_width(unsigned index);
 
-/* One row's widths as loops want them: s = (base + column * cell) >> 6, cell = min(sum >> down, 32767) * ratio >> 8 << up. */
-typedef struct gsz_row_widths { int32_t base, column; uint32_t ratio; unsigned down, up, unit_bits, narrowest, widths; } gsz_row_widths;
+/* One row's widths as loops want them: s = (base + column * cell + sum of past * 16 |value|) >> 6, cell = min(sum >> down, 32767) * ratio >> 8 << up. */
+typedef struct gsz_row_widths {
+    int32_t base, column;
+    uint32_t ratio;
+    unsigned down, up, unit_bits, narrowest, widths, rounds;
+    int32_t past[GSZ_MAX_PAST];
+} gsz_row_widths;
 void gsz_model_widths(const gsz_model_row *row, const gsz_model_weights *w, int32_t scale, gsz_row_widths *out);
 
 /* Random offsets (format.md 7.8): of bins, in units, from what is drawn for a lane of a row. */
@@ -79,7 +92,7 @@ typedef struct gsz_dither { uint32_t first, second, slot; } gsz_dither;
 void gsz_dither_row(uint64_t seed, uint32_t slot, uint64_t tensor, uint64_t row, gsz_dither *dither);
 
 /* Weights without a fit. */
-void gsz_model_default_weights(unsigned unit_bits, int random, gsz_model_weights *w);
+void gsz_model_default_weights(unsigned unit_bits, int phased, gsz_model_weights *w);
 
 /* Length of a step's arrays, arrays of column sums, and the int32 that a row state takes with their placement there. */
 size_t gsz_model_stride(const gsz_view *view);

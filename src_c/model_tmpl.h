@@ -3,16 +3,19 @@
  * All but model_quantise and model_split work on whole vectors of lanes, gsz_wide(n) of them: what they leave beyond lane n
  * nobody reads, only d and sums are kept 0 there. */
 
-#define FEATURE(name, matrices, first)
+#define FEATURE(name, exists, first)
 #include "features/neighbours.h"
 #include "features/earlier_taps.h"
 #include "features/previous_tap.h"
 #include "features/tap_above.h"
+#include "features/last_round.h"
+#include "features/round_before.h"
 #undef FEATURE
 
 #ifndef OWN_TWINS
-/* Contexts and raw low bits of n lanes of one array of column sums; returns the most raw bits of a lane. */
-static unsigned NAME(model_contexts)(const gsz_row_widths *w, const int32_t *restrict sums, size_t n,
+/* Contexts and raw low bits of n lanes of one array of column sums, and of `past` where rounds are known; returns the most
+ * raw bits of a lane. */
+static unsigned NAME(model_contexts)(const gsz_row_widths *w, const int32_t *restrict sums, const int32_t *const *past, size_t n,
                                      uint8_t *restrict context, uint8_t *restrict raw) {
     const int32_t narrowest = 2 * (int32_t)(w->unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)w->narrowest;
     const int32_t top = (int32_t)w->widths - 2;
@@ -20,7 +23,10 @@ static unsigned NAME(model_contexts)(const gsz_row_widths *w, const int32_t *res
     for (size_t j = 0; j < gsz_wide(n); j++) {
         int32_t sum = sums[j] >> w->down;
         uint32_t cell = ((uint32_t)(sum < 32767 ? sum : 32767) * w->ratio) >> 8 << w->up;
-        int32_t s = gsz_wrap_add(w->base, gsz_wrap_mul(w->column, (int32_t)cell)) >> GSZ_WEIGHT_BITS;
+        int32_t s = gsz_wrap_add(w->base, gsz_wrap_mul(w->column, (int32_t)cell));
+        for (unsigned k = 0; k < w->rounds; k++)
+            s = gsz_wrap_add(s, gsz_wrap_mul(w->past[k], (past[k][j] < 0 ? -past[k][j] : past[k][j]) * (1 << GSZ_WIDTH_BITS)));
+        s >>= GSZ_WEIGHT_BITS;
         s = s < 1 ? 1 : s > 0xffffff ? 0xffffff : s;
         /* half octaves: exponent and first bit of the mantissa of a float, which holds 24 bits exactly */
         int32_t half = (int32_t)(gsz_bits_of_float((float)s) >> 22) - 254 - narrowest;
@@ -64,8 +70,10 @@ static void NAME(model_means)(const gsz_model_row *row, const gsz_model_weights 
                               const int32_t *restrict base, int32_t *restrict mean) {
     n = gsz_wide(n);
     for (size_t j = 0; j < n; j++) mean[j] = 1 << (GSZ_WEIGHT_BITS - 1);
-#define FEATURE(name, matrices, first) \
-    if (w->mean[GSZ_FEATURE_##name] != 0 && row->matrix == (matrices) && tap >= (first == GSZ_SECOND_LINE ? row->side : first)) \
+    const int matrix = row->matrix;
+    const unsigned side = row->side, rounds = row->rounds;
+#define FEATURE(name, exists, first) \
+    if (w->mean[GSZ_FEATURE_##name] != 0 && (exists) && tap + 1 > (first)) \
         NAME(add_##name)(row, tap, n, w->mean[GSZ_FEATURE_##name], mean);
 #include "features/list.h"
 #undef FEATURE

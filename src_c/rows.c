@@ -33,7 +33,9 @@ typedef struct {
     int32_t *mean, *y, *r;
     int32_t *own, *u, *shift;       /* centres that are no means, offsets, what is put out besides */
     uint8_t *phase;                 /* contexts by offset */
-    int32_t *base;                  /* of the row, tap by tap; NULL without low rank */
+    int32_t *base;                  /* of the row, tap by tap; NULL without low rank and reference */
+    int32_t *reference;             /* tap by tap, in units, where there is a low-rank part besides */
+    int32_t *past[GSZ_MAX_PAST];    /* the same of earlier rounds, cut to 16 bits */
     /* the step */
     const int32_t *centre, *fold;
     const uint8_t *step_context, *step_raw;
@@ -47,11 +49,14 @@ typedef struct {
 
 static int start_rows(gsz_work *work, const gsz_modelled *t, row_work *w) {
     const gsz_view *v = &t->view;
-    const size_t base = t->low != NULL ? gsz_wide(v->row_length) + gsz_wide(1) : 0;     /* the last tap in whole vectors */
+    const size_t whole = gsz_wide(v->row_length) + gsz_wide(1);                         /* the last tap in whole vectors */
+    const int bases = (t->low != NULL) + (t->referenced != 0);
+    const size_t rows = ((size_t)bases + t->rounds) * whole;
     size_t state = gsz_model_row_size(v), groups = gsz_model_groups(v), stride = gsz_model_stride(v);
     memset(w, 0, sizeof *w);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->model, v->row_length * sizeof(uint64_t)
-                                + (state + 7 * stride + base + v->row_length) * sizeof(int32_t) + (2 * groups + 2) * stride));
+                                + (state + 7 * stride + rows + v->row_length) * sizeof(int32_t) + (2 * groups + 2) * stride));
+    if (t->prior != NULL) GSZ_TRY(gsz_scratch_reserve(work->heap, &work->prior, v->row_length * gsz_itemsize(t->dtype)));
     w->escaped_bits = (uint64_t *)work->model.data;
     int32_t *p = (int32_t *)(void *)(w->escaped_bits + v->row_length);
     gsz_model_row_init(v, p, &w->row);
@@ -59,29 +64,58 @@ static int start_rows(gsz_work *work, const gsz_modelled *t, row_work *w) {
     w->mean = p, w->y = p + stride, w->r = p + 2 * stride;
     w->own = p + 3 * stride, w->u = p + 4 * stride, w->shift = p + 5 * stride;
     w->low = (uint32_t *)(p + 6 * stride);
-    w->base = base > 0 ? p + 7 * stride : NULL;
-    w->escaped = (uint32_t *)(p + 7 * stride + base);
+    p += 7 * stride;
+    w->base = bases > 0 ? p : NULL;
+    w->reference = bases > 1 ? p + whole : p;
+    for (unsigned k = 0; k < t->rounds; k++) w->past[k] = p + ((size_t)bases + k) * whole;
+    w->row.rounds = t->rounds;
+    w->escaped = (uint32_t *)(p + rows);
     w->context = (uint8_t *)(w->escaped + v->row_length);
     w->raw = w->context + groups * stride;
     w->symbol = w->raw + groups * stride;
     w->phase = w->symbol + stride;
-    memset(w->mean, 0, (7 * stride + base) * sizeof *w->mean);
+    memset(w->mean, 0, (7 * stride + rows) * sizeof *w->mean);
     memset(w->context, 0, (2 * groups + 2) * stride);
     return GSZ_OK;
 }
 
-static void begin_row(const gsz_kernels *kernels, row_work *w, const gsz_modelled *t, size_t i, size_t length) {
+/* A row of an array that both ends have, in units, tap by tap. */
+static void prior_row(gsz_work *work, const gsz_modelled *t, const void *array, size_t i, size_t length, int32_t most, int32_t *out) {
     const gsz_view *v = &t->view;
-    if (w->base != NULL) gsz_rows_base(kernels, t, i, w->base);
+    const size_t itemsize = gsz_itemsize(t->dtype);
+    const void *row = (const uint8_t *)array + i * v->row_stride * itemsize;
+    if (!gsz_view_in_planes(v)) {
+        gsz_row_gather(v, row, length, itemsize, work->prior.data);
+        row = work->prior.data;
+    }
+    work->kernels->in_units[t->dtype](row, length, t->unit, most, out);
+}
+
+static void set_base(gsz_work *work, row_work *w, const gsz_modelled *t, size_t i, size_t length) {
+    if (t->low != NULL) gsz_rows_base(work->kernels, t, i, w->base);
+    if (t->referenced) prior_row(work, t, t->prior->reference, i, length, GSZ_MAX_REFERENCE, w->reference);
+    for (size_t j = 0; t->low != NULL && t->referenced && j < length; j++) w->base[j] = gsz_wrap_add(w->base[j], w->reference[j]);
+    for (unsigned k = 0; k < t->rounds; k++) prior_row(work, t, t->prior->past[k], i, length, GSZ_MAX_D, w->past[k]);
+}
+
+static void set_contexts(const gsz_kernels *kernels, row_work *w, unsigned group, size_t n) {
+    const size_t at = group * w->row.stride;
+    w->most_raw[group] = kernels->model_contexts(&w->widths, w->row.sums + at, w->row.past, n, w->context + at, w->raw + at);
+}
+
+static void begin_row(gsz_work *work, row_work *w, const gsz_modelled *t, size_t i, size_t length) {
+    const gsz_kernels *kernels = work->kernels;
+    const gsz_view *v = &t->view;
+    set_base(work, w, t, i, length);
     gsz_model_widths(&w->row, &t->weights, gsz_scale_width(t->scales[i]), &w->widths);
     if (gsz_is_random(t->grid)) {
         gsz_dither_row(t->seed, t->slot, t->index, i, &w->dither);
+    }
+    if (gsz_is_phased(t)) {
         w->widths.narrowest = GSZ_NARROWEST_DITHERED;
         w->widths.widths = GSZ_WIDTHS_DITHERED;
     }
-    for (unsigned g = 0; g < gsz_model_groups(v); g++)
-        w->most_raw[g] = kernels->model_contexts(&w->widths, w->row.sums + g * w->row.stride, gsz_view_step(v, length, g),
-                                                 w->context + g * w->row.stride, w->raw + g * w->row.stride);
+    for (unsigned g = 0; t->rounds == 0 && g < gsz_model_groups(v); g++) set_contexts(kernels, w, g, gsz_view_step(v, length, g));
 }
 
 static void end_row(const gsz_kernels *kernels, row_work *w, const gsz_view *v, size_t length) {
@@ -93,17 +127,20 @@ static void end_row(const gsz_kernels *kernels, row_work *w, const gsz_view *v, 
 
 /* A step before anything of it is coded: means, where the bins lie, which residuals are folded, contexts. */
 static void begin_step(const gsz_kernels *kernels, row_work *w, const gsz_modelled *t, unsigned tap, size_t n, size_t plane) {
-    const size_t group = t->view.matrix ? tap * w->row.stride : 0;
-    const unsigned f = t->weights.unit_bits;
+    const unsigned g = t->view.matrix ? tap : 0, f = t->weights.unit_bits;
+    const size_t group = g * w->row.stride;
+    for (unsigned k = 0; k < t->rounds; k++) w->row.past[k] = w->past[k] + plane;
+    if (t->rounds > 0) set_contexts(kernels, w, g, n);          /* every tap has a past of its own */
     kernels->model_means(&w->row, &t->weights, tap, n, w->base == NULL ? NULL : w->base + plane, w->mean);
     w->centre = w->fold = w->mean;
     w->step_context = w->context + group;
     w->step_raw = w->raw + group;
-    w->step_most = w->most_raw[t->view.matrix ? tap : 0];
+    w->step_most = w->most_raw[g];
     if (t->grid == GSZ_GRID_ALIGNED) kernels->model_align(w->mean, n, f, w->own);
     if (t->grid != GSZ_GRID_CENTRED) w->centre = w->own;
-    if (!gsz_is_random(t->grid)) return;
-    kernels->model_dither(&w->dither, plane, n, f, w->mean, w->u, w->own);
+    if (!gsz_is_phased(t)) return;
+    if (gsz_is_random(t->grid)) kernels->model_dither(&w->dither, plane, n, f, w->mean, w->u, w->own);
+    else for (size_t j = 0; j < n; j++) w->u[j] = w->own[j] - w->mean[j];          /* within half a bin */
     kernels->model_phases(w->step_context, w->u, n, f, w->phase);
     if (t->grid == GSZ_GRID_SHRUNK) kernels->model_shrink(w->step_context, w->u, n, f, w->shift);
     for (size_t j = 0; j < n; j++) w->u[j] = ~w->u[j];     /* below 0 for an offset above the mean: what is there rounds down */
@@ -161,7 +198,7 @@ static int put_others(gsz_segment_encoder *s, const gsz_modelled *t, const void 
 
 static int put_step(const gsz_kernels *kernels, gsz_segment_encoder *s, const gsz_modelled *t, row_work *w, const void *x,
                     size_t n) {
-    const gsz_grid_params grid = {t->unit, t->eb, t->grid == GSZ_GRID_SHRUNK ? 0.5 : 0};     /* what is put out is symmetric about u + 1/2 */
+    const gsz_grid_params grid = {t->unit, t->eb, t->grid == GSZ_GRID_SHRUNK ? 0.5 : 0, t->grid == GSZ_GRID_ALIGNED};     /* what is put out is symmetric about u + 1/2 */
     if (kernels->model_quantise[t->dtype](x, n, &grid, t->weights.unit_bits, w->centre, w->shift, w->r, w->y) > 0)
         settle_lanes(t, x, n, w);
     uint16_t *tokens = gsz_segment_step(s, n);
@@ -184,7 +221,7 @@ static int put_row(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t
         gsz_row_gather(v, row, length, itemsize, work->values.data);
         row = (const uint8_t *)work->values.data;
     }
-    begin_row(work->kernels, w, t, i, length);
+    begin_row(work, w, t, i, length);
     for (unsigned tap = 0; tap < v->taps; tap++) {
         const size_t plane = gsz_view_plane(v, length, tap), n = gsz_view_step(v, length, tap);
         begin_step(work->kernels, w, t, tap, n, plane);
@@ -273,7 +310,7 @@ static int get_row(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *t
     const int in_planes = gsz_view_in_planes(v);
     uint8_t *planes = row == NULL || in_planes ? row : (uint8_t *)work->values.data;
     w->escapes = 0;
-    begin_row(work->kernels, w, t, i, length);
+    begin_row(work, w, t, i, length);
     for (unsigned tap = 0; tap < v->taps; tap++) {
         const size_t plane = gsz_view_plane(v, length, tap), n = gsz_view_step(v, length, tap);
         begin_step(work->kernels, w, t, tap, n, plane);

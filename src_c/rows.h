@@ -6,9 +6,18 @@
 #include "segment.h"
 #include "tensor.h"
 
+/* What both ends have of a tensor before it is sent: arrays of its dtype and shape, or NULL. */
+typedef struct {
+    const void *reference;              /* the base of the mean */
+    const void *past[GSZ_MAX_PAST];     /* values of earlier rounds, the latest first, less their references */
+} gsz_prior;
+
 /* A tensor under the gradient model. */
 typedef struct {
     int dtype, grid;                    /* gsz_grid, not GSZ_GRID_AUTO */
+    const gsz_prior *prior;             /* NULL: the message knows of none */
+    int referenced;                     /* whether the reference is used, and how many of the earlier rounds */
+    unsigned rounds;
     unsigned set;                       /* of tables */
     uint64_t seed, index;               /* of random offsets: the message's, and the tensor's place in it */
     uint32_t slot;                      /* added to all of them, in 2^-32 bin */
@@ -19,6 +28,10 @@ typedef struct {
     const gsz_lowrank *low;             /* NULL: no base.  Its columns are ordered tap by tap */
     const int16_t *pairs;               /* gsz_lowrank_pairs of it */
 } gsz_modelled;
+
+/* Whether contexts tell where the mean lies in the middle bin: at random, or where the aligned grid left it that comes from
+ * a reference.  What is decoded is mostly noise then. */
+GSZ_INLINE int gsz_is_phased(const gsz_modelled *t) { return gsz_is_random(t->grid) || (t->grid == GSZ_GRID_ALIGNED && t->referenced); }
 
 /* The unit for a bound and unit bits: bin / 2^f.  0 where that is no normal number. */
 double gsz_model_unit(int dtype, int grid, double eb, unsigned unit_bits);

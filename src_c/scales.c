@@ -4,7 +4,7 @@
 
 static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, const void *row, size_t length, size_t *strange) {
     size_t finite = 0, above = 0;
-    double sum = kernels->sum_sizes[t->dtype](row, length, gsz_is_random(t->grid) ? 0 : t->eb, &finite, &above);
+    double sum = kernels->sum_sizes[t->dtype](row, length, gsz_is_phased(t) ? 0 : t->eb, &finite, &above);
     *strange += length - finite;
     if (above == 0) return 0;
     double mean = finite > 0 ? sum / (double)finite / t->unit * (double)(1 << GSZ_WIDTH_BITS) : 0;
@@ -40,7 +40,7 @@ static int measure(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t
 static double worth_of(const gsz_modelled *t, unsigned scale) {
     const double bin = (double)((uint32_t)1 << (t->weights.unit_bits + GSZ_WIDTH_BITS));
     double width = GSZ_MIN((double)gsz_scale_width(scale) / bin, 1.0);
-    double part = gsz_is_random(t->grid) ? 1.2 * width : width < 0.1 ? 5 * width : 0.45 + 0.55 * width;
+    double part = gsz_is_phased(t) ? 1.2 * width : width < 0.1 ? 5 * width : 0.45 + 0.55 * width;
     return (double)t->view.row_length * part * WASTE;
 }
 

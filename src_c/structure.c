@@ -6,8 +6,8 @@ int gsz_structure_init(gsz_heap *heap, gsz_structure *s, int dtype, int grid, do
     memset(s, 0, sizeof *s);
     s->t.dtype = dtype;
     s->t.grid = grid;
-    s->t.set = gsz_is_random(grid) ? GSZ_SET_DITHERED : GSZ_SET_VALUES;
     s->t.eb = eb;
+    gsz_structure_know(s, 0, 0);
     gsz_view_of(shape, ndim, &s->t.view);
     s->scales = (uint8_t *)gsz_alloc(heap, s->t.view.rows);
     GSZ_CHECK(s->scales != NULL, GSZ_E_MEMORY);
@@ -19,6 +19,12 @@ void gsz_structure_offsets(gsz_structure *s, const gsz_offsets *offsets, size_t 
     s->t.seed = offsets->seed;
     s->t.slot = offsets->slot;
     s->t.index = index;
+}
+
+void gsz_structure_know(gsz_structure *s, int referenced, unsigned rounds) {
+    s->t.referenced = referenced;
+    s->t.rounds = rounds;
+    s->t.set = gsz_is_phased(&s->t) ? GSZ_SET_DITHERED : GSZ_SET_VALUES;
 }
 
 int gsz_structure_link(gsz_heap *heap, gsz_structure *s) {

@@ -20,6 +20,8 @@ typedef struct { uint64_t seed; uint32_t slot; } gsz_offsets;
 int gsz_structure_init(gsz_heap *heap, gsz_structure *s, int dtype, int grid, double eb, const uint64_t *shape, unsigned ndim);
 /* Random offsets of tensor `index` of a message. */
 void gsz_structure_offsets(gsz_structure *s, const gsz_offsets *offsets, size_t index);
+/* What is used of what both ends have (s->t.prior). */
+void gsz_structure_know(gsz_structure *s, int referenced, unsigned rounds);
 /* After the factors are known: s->low becomes the base of s->t. */
 int gsz_structure_link(gsz_heap *heap, gsz_structure *s);
 /* A copy without low rank; and what takes everything from another, which is empty then. */

@@ -17,7 +17,7 @@ static int32_t quantise_carefully(const gsz_uniform *u, double x) {
 }
 
 size_t gsz_uniform_quantise(const gsz_kernels *kernels, const gsz_uniform *u, const void *x, size_t n, int32_t *k) {
-    gsz_grid_params g = {u->step, u->eb, 0};
+    gsz_grid_params g = {u->step, u->eb, 0, 0};
     size_t uncertain = kernels->quantise[u->dtype](x, n, &g, k), escapes = 0;
     for (size_t i = 0; uncertain > 0; i++) {
         if (k[i] != GSZ_ESCAPE) continue;

@@ -25,6 +25,8 @@ typedef struct {
     gsz_scratch model;          /* a row under the gradient model */
     gsz_scratch scales;         /* of rows */
     gsz_scratch values;         /* of a step */
+    gsz_scratch prior;          /* a row of what both ends have */
+    gsz_scratch rest;           /* a tensor less its reference */
     gsz_scratch factors;        /* of low rank, as floats */
     gsz_scratch bins;           /* a tensor's values in bins */
     gsz_scratch lowrank;        /* products of the subspace iteration */

@@ -246,7 +246,8 @@ static uint8_t *rans_encode_int_avx2(const gsz_rans_code *codes, const uint16_t 
 
 /* ---- the gradient model: eight lanes at a time, arrays have room for them */
 
-static unsigned model_contexts_int_avx2(const gsz_row_widths *w, const int32_t *sums, size_t n, uint8_t *context, uint8_t *raw) {
+static unsigned model_contexts_int_avx2(const gsz_row_widths *w, const int32_t *sums, const int32_t *const *past, size_t n,
+                                        uint8_t *context, uint8_t *raw) {
     const int32_t narrowest = 2 * (int32_t)(w->unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)w->narrowest;
     const __m256i zero = _mm256_setzero_si256(), base = _mm256_set1_epi32(w->base), column = _mm256_set1_epi32(w->column);
     const __m256i ratio = _mm256_set1_epi32((int)w->ratio), first = _mm256_set1_epi32(254 + narrowest);
@@ -258,7 +259,12 @@ static unsigned model_contexts_int_avx2(const gsz_row_widths *w, const int32_t *
         __m256i sum = _mm256_sra_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(sums + j)), down);
         __m256i cell = _mm256_mullo_epi32(_mm256_min_epi32(sum, _mm256_set1_epi32(32767)), ratio);
         cell = _mm256_sll_epi32(_mm256_srli_epi32(cell, 8), up);
-        __m256i s = _mm256_srai_epi32(_mm256_add_epi32(base, _mm256_mullo_epi32(column, cell)), GSZ_WEIGHT_BITS);
+        __m256i s = _mm256_add_epi32(base, _mm256_mullo_epi32(column, cell));
+        for (unsigned k = 0; k < w->rounds; k++) {
+            __m256i size = _mm256_abs_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(past[k] + j)));
+            s = _mm256_add_epi32(s, _mm256_mullo_epi32(_mm256_set1_epi32(w->past[k]), _mm256_slli_epi32(size, GSZ_WIDTH_BITS)));
+        }
+        s = _mm256_srai_epi32(s, GSZ_WEIGHT_BITS);
         s = _mm256_min_epi32(_mm256_max_epi32(s, _mm256_set1_epi32(1)), _mm256_set1_epi32(0xffffff));
         __m256i half = _mm256_srli_epi32(_mm256_castps_si256(_mm256_cvtepi32_ps(s)), 22);
         half = _mm256_max_epi32(_mm256_sub_epi32(half, first), zero);

@@ -27,7 +27,7 @@ static void values(int dtype, sample_kind kind, double eb, uint64_t seed) {
     uint8_t *x = (uint8_t *)sample_make(&s, seed), *ya = (uint8_t *)malloc(N * itemsize), *yb = (uint8_t *)malloc(N * itemsize);
     int32_t ka[N], kb[N];
     int16_t narrow[N];
-    gsz_grid_params g = {gsz_step(dtype, eb), eb, 0};
+    gsz_grid_params g = {gsz_step(dtype, eb), eb, 0, 0};
     if (!(g.step > 0)) g.step = gsz_step(dtype, g.eb = 1);
     for (size_t m = 0; m < MASKS; m++) {
         const gsz_kernels *b = gsz_kernels_for(gsz_cpu_features() & masks[m]);
@@ -188,7 +188,7 @@ static int32_t any_size(uint64_t *seed) {
 
 typedef struct {
     uint8_t width[N + 8], context[N + 8], raw[N + 8], symbol[N + 8];
-    int32_t mean[N + 8], centre[N + 8], u[N + 8], shift[N + 8], y[N + 8], base[N + 8];
+    int32_t mean[N + 8], centre[N + 8], u[N + 8], shift[N + 8], y[N + 8], base[N + 8], past[GSZ_MAX_PAST][N + 8];
     uint32_t low[N + 8];
     uint16_t token[N + 8];
 } step;
@@ -220,17 +220,24 @@ static void model_step(const gsz_kernels *k, uint64_t seed, step *s, int32_t *me
     const size_t n = gsz_view_step(&v, v.row_length, 0), size = gsz_model_row_size(&v);
     const unsigned tap = (unsigned)(r >> 12 & 1023) % v.taps, f = random ? 4 + (unsigned)(r >> 48) % 9 : (unsigned)(r >> 48) % 13;
     gsz_model_weights w;
+    const unsigned rounds = (unsigned)(r >> 7 & 7) % (GSZ_MAX_PAST + 1);
     gsz_row_widths widths = {any_size(&seed), any_size(&seed), (uint32_t)(r >> 16 & 65535), (unsigned)(r >> 32 & 31), (unsigned)(r >> 40) % 14,
-                             f, random ? GSZ_NARROWEST_DITHERED : GSZ_NARROWEST, random ? GSZ_WIDTHS_DITHERED : GSZ_WIDTH_CONTEXTS};
+                             f, random ? GSZ_NARROWEST_DITHERED : GSZ_NARROWEST, random ? GSZ_WIDTHS_DITHERED : GSZ_WIDTH_CONTEXTS,
+                             rounds, {any_size(&seed), any_size(&seed)}};
     memset(s, 0, sizeof *s);
     for (size_t i = 0; i < size; i++) memory[i] = any_size(&seed);
     for (unsigned t = 0; t < v.taps; t++)
         for (size_t j = 0; j < row.stride; j++) row.d[t * row.stride + j] = j < n ? any_size(&seed) % (GSZ_MAX_D + 1) : 0;
     for (size_t j = 0; j < n; j++) row.sums[j] &= INT32_MAX;
+    row.rounds = rounds;
+    for (unsigned i = 0; i < rounds; i++) {
+        for (size_t j = 0; j < n; j++) s->past[i][j] = any_size(&seed) % (GSZ_MAX_D + 1);
+        row.past[i] = s->past[i];
+    }
     w.unit_bits = f;
     for (unsigned i = 0; i < GSZ_FEATURES; i++) w.mean[i] = any_size(&seed) >> 3;
     for (size_t j = 0; j < n; j++) s->base[j] = any_size(&seed), s->symbol[j] = (uint8_t)(check_random(&seed) & 127);
-    unsigned most = k->model_contexts(&widths, row.sums, n, s->width, s->raw);
+    unsigned most = k->model_contexts(&widths, row.sums, row.past, n, s->width, s->raw);
     CHECK(most <= 17);
     for (size_t j = 0; j < n; j++) {
         CHECK(s->width[j] < widths.widths && s->raw[j] <= most);
