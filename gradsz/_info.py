@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageInfo", "TensorInfo", "info"]
 
-_CODECS = ("empty", "constant", "raw", "exact", "uniform", "model")
+_CODECS = ("empty", "constant", "raw", "exact", "uniform", "model", "", "gathered")
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,8 @@ typedef enum {
     GSZ_CODEC_RAW = 2,       /* stored */
     GSZ_CODEC_EXACT = 3,     /* bit-exact: byte planes, entropy coded */
     GSZ_CODEC_UNIFORM = 4,   /* absolute error bound: uniform quantiser, Huffman */
-    GSZ_CODEC_MODEL = 5      /* absolute error bound: the gradient model, rANS */
+    GSZ_CODEC_MODEL = 5,     /* absolute error bound: the gradient model, rANS */
+    GSZ_CODEC_GATHERED = 7   /* bit-exact: small tensors of a dtype in one section */
 } gsz_codec;
 
 /* Where the bins lie. */
@@ -167,7 +168,7 @@ typedef struct {
     const uint64_t *shape;
     uint64_t elements;
     uint64_t nbytes;            /* decoded */
-    uint64_t compressed;        /* bytes of its table entry and its section; its share where segments hold several tensors */
+    uint64_t compressed;        /* bytes of its table entry and its section; its share where several tensors have one */
     int codec;                  /* gsz_codec */
     int mode, grid, predictor, coder;   /* meaningful for GSZ_CODEC_UNIFORM and GSZ_CODEC_MODEL */
     double eb;                  /* absolute bound; 0 for the bit-exact codecs */

@@ -89,7 +89,8 @@ def test_hostile_claims_under_a_tight_limit_of_memory():
             uniform = wire.start(2, wire.UNIFORM, [n]) + bound + b"\\0"
             exact = wire.start(2, wire.EXACT, [n])
             models = [wire.start(2, wire.MODEL, shape) + bound + bytes(11) for shape in ([n], [64, n // 64], [n // 64, 4, 4, 4])]
-            for table in (uniform, exact, *models):
+            gathered = wire.start(2, wire.GATHERED, [n])
+            for table in (uniform, exact, gathered, *models):
                 for section in (b"\\0\\x80", b"\\1" * 40, bytes(300), b"\\xff" * 300):
                     message = wire.frame(table + wire.varint(len(section)), [section])
                     try:
@@ -102,6 +103,22 @@ def test_hostile_claims_under_a_tight_limit_of_memory():
                 except gradsz.GradszError:
                     continue
                 sys.exit("accepted")
+    """)
+
+
+def test_packed_entries_under_a_tight_limit_of_memory():
+    """A small message of long names: what they take is in proportion to at most 131,072 bytes of entries."""
+    in_a_process("""
+        message = gradsz.compress_tensors({"x" * 250 + str(i) + "y" * 250: np.int8(1) for i in range(12000)}, 0)
+        assert message[4] == 3 and len(message) < 20_000
+        allow(48 << 20)
+        assert gradsz.info(message).raw_nbytes == 12000
+        for claim in (2**17, 2**17 + 1, 2**40):
+            try:
+                gradsz.info(wire.frame(wire.varint(claim) + wire.varint(len(message)) + message, flags=3))
+            except gradsz.CorruptError:
+                continue
+            sys.exit("accepted")
     """)
 
 

@@ -1,4 +1,5 @@
 """Named tensors: names, dtypes, shapes and order travel; what loses and what does not."""
+import hashlib
 from collections import OrderedDict, UserDict
 from types import MappingProxyType
 
@@ -120,6 +121,53 @@ class TestLossy:
             gradsz.compress_tensors(UPDATE, 1e-2, lossy=lossy)
 
 
+class TestSmall:
+    """Small bit-exact tensors: a run for each dtype, and entries that are packed."""
+
+    @staticmethod
+    def names():
+        parts = ["attention.wq.bias", "attention.wk.bias", "attention.wv.bias", "attention.wo.bias", "ffn_norm.weight"]
+        return [f"layers.{i}.{part}" for i in range(40) for part in parts]
+
+    def test_two_hundred_of_them_cost_less_than_8_bytes_each(self):
+        """Of random bits, so that whatever the message has beyond their bytes is overhead."""
+        rng = np.random.default_rng(5)
+        update = {name: np.frombuffer(rng.bytes(4 * n), "f4") for name, n in zip(self.names(), [256, 256, 256, 256, 1024] * 40)}
+        message = gradsz.compress_tensors(update, 1e-2)
+        raw = sum(a.nbytes for a in update.values())
+        assert len(update) == 200 and len(message) - raw < 3 * 200
+        back = gradsz.decompress_tensors(message)
+        assert all(oracle.same_bits(back[name], update[name]) for name in update)
+
+    def test_each_alone_and_all_dtypes_together(self):
+        rng = np.random.default_rng(6)
+        update = {name: noise(ALL[i % len(ALL)], i % 30, rng) for i, name in enumerate(self.names())}
+        message = gradsz.compress_tensors(update, 1e-2)
+        assert set(codecs(message).values()) <= {"gathered", "constant", "empty"}
+        for name in self.names()[::17]:
+            assert oracle.same_bits(gradsz.decompress_tensors(message, names=[name])[name], update[name])
+
+    def test_sizes_of_the_tensors_are_that_of_the_message(self):
+        update = {name: np.arange(i, dtype="i4") ** 2 for i, name in enumerate(self.names())}
+        info = gradsz.info(gradsz.compress_tensors(update, 1e-2))
+        assert abs(sum(t.compressed_nbytes for t in info.tensors) - info.nbytes) < 0.1 * info.nbytes
+
+    def test_more_than_1024_elements_have_a_section_of_their_own(self):
+        update = {str(n): np.arange(n) ** 3 for n in (1024, 1025)}
+        assert codecs(gradsz.compress_tensors(update, 1e-2)) == {"1024": "gathered", "1025": "exact"}
+
+    def test_entries_that_packing_makes_no_shorter_stay_as_they_are(self):
+        rng = np.random.default_rng(7)
+        update = {bytes(rng.integers(32, 127, 90, dtype=np.uint8)).decode(): np.int8(1)}
+        assert gradsz.compress_tensors(update, 1e-2)[4] == 1
+        assert gradsz.compress_tensors(dict.fromkeys(self.names(), np.int8(1)), 1e-2)[4] == 3
+
+    def test_more_entries_than_may_be_packed(self):
+        update = {hashlib.md5(bytes([i & 255, i >> 8])).hexdigest(): np.int8(1) for i in range(4000)}
+        message = gradsz.compress_tensors(update, 1e-2)
+        assert message[4] == 1 and list(gradsz.decompress_tensors(message)) == list(update)
+
+
 class TestNames:
     def test_some_of_the_tensors(self):
         whole = gradsz.decompress_tensors(MESSAGE)
@@ -130,9 +178,9 @@ class TestNames:
             assert all(oracle.same_bits(part[n], whole[n]) for n in part)
 
     def test_a_damaged_tensor_does_not_keep_others_from_being_read(self):
-        damaged = MESSAGE[:-6] + bytes([MESSAGE[-6] ^ 1]) + MESSAGE[-5:]        # in the section of the last one
-        assert gradsz.decompress_tensors(damaged, names=["conv.weight"])
-        for names in (None, ["half"]):
+        damaged = MESSAGE[:-6] + bytes([MESSAGE[-6] ^ 1]) + MESSAGE[-5:]        # in that of the gathered ones
+        assert gradsz.decompress_tensors(damaged, names=["conv.weight", "half", "conv.bias"])
+        for names in (None, ["mask"]):
             with pytest.raises(gradsz.CorruptError):
                 gradsz.decompress_tensors(damaged, names=names)
 

@@ -171,17 +171,51 @@ static void samples_reach(void) {
     }
 }
 
+/* What is bit-exact and of at most 1,024 elements is gathered, and damage of a run is damage of its tensors alone. */
+static void small(void) {
+    subject s;
+    gsz_message *m;
+    unsigned gathered = 0;
+    begin(&s, sample_small, SAMPLE_SMALL);
+    CHECK((s.data[4] & 2) != 0);                            /* packed */
+    for (size_t i = 0; i < SAMPLE_SMALL; i++) {
+        gsz_info info;
+        CHECK_EQ(gsz_message_info(s.m, i, &info), GSZ_OK);
+        const int is = info.codec == GSZ_CODEC_GATHERED;
+        CHECK_EQ(is, info.eb == 0 && info.elements <= 1024 && info.codec != GSZ_CODEC_CONSTANT);
+        gathered += (unsigned)is << i;
+    }
+    unsigned floats = 0, others = 0;
+    for (size_t i = 0; i < SAMPLE_SMALL; i++)
+        if (gathered >> i & 1) *(sample_small[i].dtype == GSZ_FLOAT32 ? &floats : &others) |= 1u << i;
+    const unsigned last = (1u << SAMPLE_SMALL) - 1 - gathered;
+    for (size_t at = 0; at < s.size; at++) {                /* sections of runs stand behind the others */
+        s.data[at] ^= 1;
+        if (gsz_open(s.data, s.size, &options, &m) == GSZ_OK) {
+            const unsigned bad = (decode_set(m, &s, floats) != GSZ_OK) + (decode_set(m, &s, last) != GSZ_OK) + (decode_set(m, &s, others) != GSZ_OK);
+            CHECK_EQ(bad, 1);
+            CHECK(decode_set(m, &s, (1u << SAMPLE_SMALL) - 1) != GSZ_OK);
+            gsz_close(m);
+        }
+        s.data[at] ^= 1;
+    }
+    end(&s);
+}
+
 int main(void) {
     gsz_options_init(&options);
     samples_reach();
     subsets(sample_shared, SAMPLE_SHARED, 1);
     subsets(sample_cut, SAMPLE_CUT, 1);
+    subsets(sample_small, SAMPLE_SMALL, 1);
+    small();
     subsets(sample_set, 13, 97);
     subsets(sample_set + SAMPLE_SET - 13, 13, 97);
     damage();
     arguments();
     sizes(sample_shared, SAMPLE_SHARED, 250);
     sizes(sample_cut, SAMPLE_CUT, 250);
+    sizes(sample_small, SAMPLE_SMALL, 250);
     bits(sample_shared, SAMPLE_SHARED);
     bits(sample_cut, SAMPLE_CUT);
     return check_report("messages");
