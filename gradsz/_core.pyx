@@ -21,6 +21,7 @@ cdef extern from "gradsz.h" nogil:
         uint64_t seed
         uint32_t slot
         uint32_t slots
+        int bound_over
     ctypedef struct gsz_input:
         const char *name
         size_t name_length
@@ -189,10 +190,11 @@ cdef class _Inputs:
         free(self.shapes)
 
 
-def encode(list items, bint named, nthreads, seed=None, slot=None):
+def encode(list items, bint named, nthreads, seed=None, slot=None, bint bound_over=False):
     """Message bytes of items: (name bytes, dtype code, shape, contiguous buffer, bound, mode, predictor, level, grid).
 
     seed (None = a hash of the items) and slot (None, or client and clients) are those of random offsets.
+    bound_over: whether bounds are relative to the values of all items together.
     """
     cdef _Inputs inputs = _Inputs(items)
     cdef gsz_options options
@@ -205,6 +207,7 @@ def encode(list items, bint named, nthreads, seed=None, slot=None):
         options.seed = seed
     if slot is not None:
         options.slot, options.slots = slot
+    options.bound_over = bound_over
     if inputs.nbytes > RELEASE_GIL:
         with nogil:
             status = gsz_encode(inputs.tensors, inputs.count, named, &options, &data, &size)

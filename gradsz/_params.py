@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Mode = Literal["abs", "rel", "rms", "l2", "psnr"]
 Predictor = Literal["auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3", "structure", "low-rank"]
 Level = Literal["fast", "balanced", "best"]
+Over = Literal["tensor", "message"]
 Grid = Literal["auto", "aligned", "centred", "dithered", "shrunk"]
 
 MODES = {"abs": 0, "rel": 1, "rms": 2, "l2": 3, "psnr": 4}
@@ -61,6 +62,15 @@ def level(value: object) -> int:
 
 def grid(value: object) -> int:
     return _choice("grid", value, GRIDS)
+
+
+def bound_over(value: object, mode: str) -> bool:
+    """Whether a bound is relative to the whole message."""
+    over = _choice("bound_over", value, {"tensor": 0, "message": 1}) == 1
+    if over and mode in ("l2", "psnr"):
+        raise ParameterError(f"bound_over='message' is for the modes 'abs', 'rel' and 'rms'; {mode!r} is measured for each tensor: "
+                             "leave bound_over='tensor', or take 'rms'")
+    return over
 
 
 def seed(value: object) -> int | None:

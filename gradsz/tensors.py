@@ -4,28 +4,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gradsz import _arrays, _core, _params
+from gradsz import _arrays, _core, _params, _partition
 from gradsz.api import message_bytes
 from gradsz.errors import ParameterError
 
 if TYPE_CHECKING:
-    from gradsz._params import Bytes, Grid, Level, Mode, Predictor
+    from gradsz._params import Bytes, Grid, Level, Mode, Over, Predictor
 
 __all__ = ["compress_tensors", "decompress_tensors"]
 
-LOSSY_ABOVE = 1024      # elements: smaller tensors stay bit-exact, as in FedSZ (arXiv 2312.13461)
-
-
-def default_lossy(name: str, array: np.ndarray) -> bool:
-    """Which tensors lose: floating and more than 1,024 elements."""
-    return array.size > LOSSY_ABOVE and _arrays.code_of(array.dtype) in _arrays.FLOATING
+# A function of name and array; patterns of names; or a mapping of those to bounds.
+Lossy = Callable[[str, NDArray[Any]], bool] | Iterable[str] | Mapping[str, float]
 
 
 def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mode: Mode = "rel", level: Level = "balanced",
-                     predictor: Predictor = "auto", lossy: Callable[[str, NDArray[Any]], bool] | None = None, grid: Grid = "auto",
+                     predictor: Predictor = "auto", lossy: Lossy | None = None, bound_over: Over = "tensor", grid: Grid = "auto",
                      seed: int | None = None, slot: tuple[int, int] | None = None, nthreads: int = 1) -> bytes:
     """Compress named tensors, such as a model update, to one message.
 
@@ -34,10 +29,20 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
     mapping : mapping of str to array_like
         Names (UTF-8, at most 1,023 bytes) and tensors; names, dtypes, shapes and order travel.
     error_bound, mode, level, predictor, grid, seed, slot, nthreads
-        As in `compress`; every lossy tensor resolves the bound on its own values.
-    lossy : callable(name, array) -> bool, optional
+        As in `compress`.
+    lossy : callable, iterable of str, or mapping of str to float or bool; optional
         Which tensors may lose.  By default floating ones of more than 1,024 elements; the rest is bit-exact.
         Integers and bools always are.
+
+        - ``lossy(name, array)`` returns true or false.
+        - Glob patterns (``["*.weight", "head.*"]``): tensors whose names match one lose, whatever their size, the others
+          do not.  ``*`` matches any characters, dots too; a tensor's name stands for itself.
+        - A mapping of patterns to bounds in the units of `mode` (``{"head.*": 1e-4, "*norm*": False}``): the first that
+          matches decides; 0 or False is bit-exact, True means `error_bound`.  Names that none matches go by the default.
+    bound_over : {"tensor", "message"}
+        What ``rel`` and ``rms`` are relative to: the range or root mean square of each tensor's values, or of the finite
+        values of all tensors that may lose, which gives all of them one absolute bound.  No difference for ``abs``; ``l2`` and
+        ``psnr`` are measured for each tensor only.
 
     Returns
     -------
@@ -54,21 +59,21 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
     >>> message = gradsz.compress_tensors(update, 1e-2)
     >>> list(gradsz.decompress_tensors(message))
     ['w', 'steps']
+    >>> message = gradsz.compress_tensors(update, 1e-2, lossy={"w": 1e-4}, bound_over="message")
     """
     if not isinstance(mapping, Mapping):
         raise ParameterError(f"compress_tensors takes a mapping of names to arrays, not {type(mapping).__name__}")
     bound, meaning = _params.error_bound(error_bound), _params.mode(mode)
     choices = (_params.predictor(predictor), _params.level(level), _params.grid(grid))
-    choose = default_lossy if lossy is None else lossy
-    if not callable(choose):
-        raise ParameterError(f"lossy must be a function of name and array, or None, not {lossy!r}")
+    over = _params.bound_over(bound_over, mode)
+    rule = _partition.rule_of(lossy, bound, mapping.keys())
     items = []
     for name, value in mapping.items():
         array = _arrays.as_array(value)
         dtype = _arrays.code_of(array.dtype)
         items.append((_encoded_name(name), dtype, array.shape, _arrays.contiguous(array, dtype),
-                      bound if choose(name, array) else 0.0, meaning, *choices))
-    return _core.encode(items, True, _params.nthreads(nthreads), _params.seed(seed), _params.slot(slot))
+                      rule(name, array), meaning, *choices))
+    return _core.encode(items, True, _params.nthreads(nthreads), _params.seed(seed), _params.slot(slot), over)
 
 
 def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, nthreads: int = 1,

@@ -31,13 +31,14 @@ typedef struct {
     size_t njobs;
     gsz_model_writer model;
     gsz_offsets offsets;
+    gsz_spread spread;          /* of all tensors with a bound, where they share it */
 } encoding;
 
-static int check_input(const gsz_input *in, int named) {
+static int check_input(const gsz_input *in, int named, int over) {
     GSZ_CHECK(gsz_itemsize(in->dtype) != 0, GSZ_E_DTYPE);
     GSZ_CHECK(in->ndim <= GSZ_MAX_DIMS && (in->ndim == 0 || in->shape != NULL), GSZ_E_PARAMETER);
     GSZ_CHECK(in->bound >= 0 && in->bound <= 0x1.fffffffffffffp1023, GSZ_E_PARAMETER);
-    GSZ_CHECK(in->mode >= GSZ_ABS && in->mode <= GSZ_PSNR, GSZ_E_PARAMETER);
+    GSZ_CHECK(in->mode >= GSZ_ABS && in->mode <= (over == GSZ_OVER_MESSAGE ? GSZ_RMS : GSZ_PSNR), GSZ_E_PARAMETER);
     GSZ_CHECK((in->predictor >= GSZ_PREDICT_NONE && in->predictor <= GSZ_PREDICT_LOW_RANK)
               || in->predictor == GSZ_PREDICT_AUTO, GSZ_E_PARAMETER);
     GSZ_CHECK(in->level >= GSZ_LEVEL_BALANCED && in->level <= GSZ_LEVEL_BEST, GSZ_E_PARAMETER);
@@ -400,13 +401,31 @@ static void set_offsets(encoding *c, const gsz_input *in, const gsz_options *opt
     if (!options->seeded) c->offsets.seed = (uint64_t)half[1] << 32 | half[0];
 }
 
+/* One range and one root mean square for all tensors that may lose. */
+static int share_bound(encoding *c) {
+    const size_t size = c->count * sizeof(gsz_values);
+    gsz_values *values = (gsz_values *)gsz_alloc(c->heap, size);
+    size_t n = 0;
+    GSZ_CHECK(values != NULL, GSZ_E_MEMORY);
+    for (size_t i = 0; i < c->count; i++) {
+        const gsz_input *in = c->plans[i].in;
+        c->plans[i].entry.tensor.joint = &c->spread;
+        if (!gsz_is_float(in->dtype) || !(in->bound > 0)) continue;
+        const gsz_values v = {in->dtype, in->data, (size_t)c->plans[i].entry.tensor.elements};
+        values[n++] = v;
+    }
+    c->spread = gsz_joint_spread(c->work[0].kernels, values, n);
+    gsz_release(c->heap, values, size);
+    return GSZ_OK;
+}
+
 static int run(encoding *c, const gsz_input *in, int named, const gsz_options *options, gsz_writer *out) {
     c->nplans = named ? c->count + GSZ_DTYPES : c->count;
     c->plans = (plan *)gsz_alloc(c->heap, c->nplans * sizeof(plan));
     GSZ_CHECK(c->plans != NULL, GSZ_E_MEMORY);
     memset(c->plans, 0, c->nplans * sizeof(plan));
     for (size_t i = 0; i < c->count; i++) {
-        GSZ_TRY(check_input(&in[i], named));
+        GSZ_TRY(check_input(&in[i], named, options->bound_over));
         c->plans[i].in = &in[i];
     }
     if (named) GSZ_TRY(check_names(c));
@@ -415,6 +434,7 @@ static int run(encoding *c, const gsz_input *in, int named, const gsz_options *o
         GSZ_CHECK(c->plans[i].entry.tensor.elements == 0 || in[i].data != NULL, GSZ_E_PARAMETER);
     }
     set_offsets(c, in, options);
+    if (options->bound_over == GSZ_OVER_MESSAGE) GSZ_TRY(share_bound(c));
     GSZ_TRY(gsz_parallel_for(c->count, c->nworkers, plan_one, c));
     GSZ_TRY(gather(c));
     do {
@@ -449,6 +469,7 @@ int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_opti
     GSZ_CHECK(named || count == 1, GSZ_E_PARAMETER);
     GSZ_CHECK(count == 0 || tensors != NULL, GSZ_E_PARAMETER);
     GSZ_CHECK(count <= SIZE_MAX / sizeof(plan) - GSZ_DTYPES, GSZ_E_TOO_LARGE);
+    GSZ_CHECK(options->bound_over == GSZ_OVER_TENSOR || options->bound_over == GSZ_OVER_MESSAGE, GSZ_E_PARAMETER);
     GSZ_CHECK(options->slots == 0 || options->slot < options->slots, GSZ_E_PARAMETER);
     gsz_heap_init(&heap, options);
     gsz_writer_init(&out, &heap);

@@ -105,6 +105,10 @@ typedef enum {
     GSZ_LEVEL_BEST = 2       /* the gradient model, its choices tried instead of predicted */
 } gsz_level;
 
+/* What GSZ_REL and GSZ_RMS measure: the range or the root mean square of each tensor's values, or of the finite values of all
+ * tensors of a message that have a bound, which then gives tensors of one `bound` one eb. */
+typedef enum { GSZ_OVER_TENSOR = 0, GSZ_OVER_MESSAGE = 1 } gsz_bound_over;
+
 /* CPU features that hot loops may use; every mask gives the same bytes. */
 #define GSZ_CPU_AVX2 1u
 #define GSZ_CPU_SSE42 2u
@@ -128,6 +132,7 @@ typedef struct {
     int seeded;
     uint64_t seed;
     uint32_t slot, slots;       /* client `slot` of `slots` shifts the offsets of a shared seed by slot / slots bin; 0, 0 = not */
+    int bound_over;             /* gsz_bound_over; GSZ_OVER_MESSAGE is for GSZ_ABS, GSZ_REL and GSZ_RMS */
 } gsz_options;
 
 void gsz_options_init(gsz_options *options);
