@@ -107,6 +107,18 @@ def nthreads(value: object) -> int:
     return n
 
 
+def names(value: object) -> set[str]:
+    if isinstance(value, (str, bytes)):
+        raise ParameterError(f"names must be an iterable of names, not the single name {value!r}: write [{value!r}]")
+    try:
+        wanted = list(value)    # type: ignore[call-overload]
+    except TypeError:
+        raise ParameterError(f"names must be an iterable of names, not {value!r}") from None
+    if not all(isinstance(name, str) for name in wanted):
+        raise ParameterError(f"names must be str: {wanted!r}")
+    return set(wanted)
+
+
 def max_output(value: object) -> int:
     """Bytes for the core, where 0 means no limit."""
     if value is None:

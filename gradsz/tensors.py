@@ -99,33 +99,31 @@ def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, nthrea
     CorruptError, TruncatedError, UnsupportedError, LimitError, ParameterError
     """
     message = _core.Message(message_bytes(buf), _params.nthreads(nthreads), _params.max_output(max_output))
-    wanted = None if names is None else _wanted(names)
+    return decode_tensors(message, None if names is None else places_of(message, names))
+
+
+def places_of(message: _core.Message, names: Iterable[str]) -> set[int]:
+    """Places of the tensors with these names, each of which must be there."""
+    wanted = _params.names(names)
+    places = {name: i for i in range(len(message)) if (name := message.entry(i)[0] or "") in wanted}
+    if missing := wanted - places.keys():
+        raise ParameterError(f"the message has no tensor named {', '.join(map(repr, sorted(missing)))}")
+    return set(places.values())
+
+
+def decode_tensors(message: _core.Message, places: set[int] | None = None) -> dict[str, NDArray[Any]]:
+    """The tensors at these places of a message, or all, in its order."""
     result: dict[str, NDArray[Any]] = {}
     outs: list[Any] = []
     for i in range(len(message)):
-        name, code, shape = message.entry(i)[:3]
-        name = name or ""
-        if wanted is not None and name not in wanted:
+        if places is not None and i not in places:
             outs.append(None)
             continue
-        result[name] = _arrays.empty(shape, code)
-        outs.append(_arrays.buffer(result[name], code))
-    if wanted is not None and (missing := wanted - result.keys()):
-        raise ParameterError(f"the message has no tensor named {', '.join(map(repr, sorted(missing)))}")
+        name, code, shape = message.entry(i)[:3]
+        array = result[name or ""] = _arrays.empty(shape, code)
+        outs.append(_arrays.buffer(array, code))
     message.decode_into(outs)
     return result
-
-
-def _wanted(names) -> set[str]:
-    if isinstance(names, (str, bytes)):
-        raise ParameterError(f"names must be an iterable of names, not the single name {names!r}: write [{names!r}]")
-    try:
-        wanted = list(names)
-    except TypeError:
-        raise ParameterError(f"names must be an iterable of names, not {names!r}") from None
-    if not all(isinstance(name, str) for name in wanted):
-        raise ParameterError(f"names must be str: {wanted!r}")
-    return set(wanted)
 
 
 def _encoded_name(name: object) -> bytes:
