@@ -10,12 +10,14 @@ from gradsz._verify import VerifyResult, verify
 from gradsz.api import compress, compress_bound, decompress
 from gradsz.errors import (CorruptError, GradszError, LimitError, ParameterError, TruncatedError,
                            UnsupportedDtypeError, UnsupportedError)
+from gradsz.quantized import Quantized, dequantize, quantize
 from gradsz.reader import Reader, open
 from gradsz.tensors import compress_tensors, decompress_tensors
 
 __version__ = "0.1.0.dev0"
 
 __all__ = ["compress", "decompress", "compress_bound", "compress_tensors", "decompress_tensors", "open", "Reader",
+           "quantize", "dequantize", "Quantized",
            "info", "MessageInfo", "TensorInfo", "verify", "VerifyResult",
            "GradszError", "ParameterError", "UnsupportedDtypeError", "CorruptError", "TruncatedError",
            "UnsupportedError", "LimitError", "__version__"]

@@ -65,6 +65,7 @@ cdef extern from "gradsz.h" nogil:
     unsigned gsz_cpu_features()
     int gsz_selftest()
     int gsz_within(double x, double decoded, double eb)
+    int gsz_error_bound(const gsz_input *tensor, const gsz_options *options, double *eb)
     uint64_t gsz_compress_bound(const gsz_input *tensors, size_t count, int named)
     int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_options *options,
                    uint8_t **data, size_t *size)
@@ -219,6 +220,19 @@ def encode(list items, bint named, nthreads, seed=None, slot=None, bint bound_ov
         return PyBytes_FromStringAndSize(<char *>data, size)
     finally:
         gsz_free(&options, data)
+
+
+def absolute_bound(tuple item not None):
+    """The absolute bound of an item as encode takes them; 0.0 = bit-exact."""
+    cdef _Inputs inputs = _Inputs([item])
+    cdef gsz_options options
+    cdef double eb = 0
+    set_options(&options, 1, 0, 0)
+    with nogil:
+        status = gsz_error_bound(inputs.tensors, &options, &eb)
+    if status:
+        raise_status(status)
+    return eb
 
 
 def compress_bound(list items, bint named):

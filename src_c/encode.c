@@ -491,6 +491,28 @@ int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_opti
     return status;
 }
 
+int gsz_error_bound(const gsz_input *tensor, const gsz_options *options, double *eb) {
+    gsz_heap heap;
+    gsz_entry e;
+    gsz_scratch k = {NULL, 0};
+    memset(&e, 0, sizeof e);
+    *eb = 0;
+    GSZ_TRY(check_input(tensor, 0, GSZ_OVER_TENSOR));
+    GSZ_TRY(set_entry(tensor, &e));
+    GSZ_CHECK(e.tensor.elements == 0 || tensor->data != NULL, GSZ_E_PARAMETER);
+    if (!gsz_is_float(tensor->dtype) || e.tensor.elements == 0) return GSZ_OK;
+    gsz_heap_init(&heap, options);
+    gsz_fpenv saved = gsz_fp_enter();
+    int status = gsz_scratch_reserve(&heap, &k, GSZ_MIN((size_t)e.tensor.elements, GSZ_CHUNK) * sizeof(int32_t));
+    if (status == GSZ_OK)
+        status = gsz_resolve_bound(gsz_kernels_for(gsz_cpu_features() & options->cpu_mask), tensor->dtype, tensor->data,
+                                   (size_t)e.tensor.elements, tensor->mode, tensor->bound, (int32_t *)k.data, eb);
+    gsz_fp_leave(saved);
+    gsz_scratch_release(&heap, &k);
+    gsz_heap_destroy(&heap);
+    return status;
+}
+
 void gsz_input_init(gsz_input *input) {
     memset(input, 0, sizeof *input);
     input->predictor = GSZ_PREDICT_AUTO;

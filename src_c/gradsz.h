@@ -155,6 +155,10 @@ typedef struct {
 /* Zeros, and the choices left to the library: GSZ_PREDICT_AUTO, GSZ_LEVEL_BALANCED, GSZ_GRID_AUTO. */
 void gsz_input_init(gsz_input *input);
 
+/* The absolute bound that a tensor's bound and mode mean for its values; 0 = bit-exact.  Under GSZ_GRID_AUTO and the gradient
+ * model the eb of a message is at most so much. */
+int gsz_error_bound(const gsz_input *tensor, const gsz_options *options, double *eb);
+
 /* Largest size of a message holding these tensors (data may be NULL), 0 if not representable. */
 uint64_t gsz_compress_bound(const gsz_input *tensors, size_t count, int named);
 

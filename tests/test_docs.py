@@ -50,7 +50,7 @@ def test_docstrings(name):
 
 
 def test_public_functions_have_examples():
-    for name in ("compress", "decompress", "compress_bound", "compress_tensors", "info", "verify"):
+    for name in ("compress", "decompress", "compress_bound", "compress_tensors", "open", "quantize", "info", "verify"):
         assert ">>>" in getattr(gradsz, name).__doc__, name
 
 
