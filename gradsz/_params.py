@@ -5,6 +5,7 @@ import math
 import operator
 from typing import TYPE_CHECKING, Any, Literal
 
+from gradsz import _torch
 from gradsz.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ Mode = Literal["abs", "rel", "rms", "l2", "psnr"]
 Predictor = Literal["auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3", "structure", "low-rank"]
 Level = Literal["fast", "balanced", "best"]
 Over = Literal["tensor", "message"]
+Framework = Literal["numpy", "torch"]
 Grid = Literal["auto", "aligned", "centred", "dithered", "shrunk"]
 
 MODES = {"abs": 0, "rel": 1, "rms": 2, "l2": 3, "psnr": 4}
@@ -105,6 +107,14 @@ def nthreads(value: object) -> int:
     if not 1 <= n <= 1024:
         raise ParameterError(f"nthreads is {n}; it must be between 1 and 1024")
     return n
+
+
+def to_torch(value: object) -> bool:
+    """Whether torch's tensors are wanted, which must be installed then."""
+    wanted = _choice("to", value, {"numpy": 0, "torch": 1}) == 1
+    if wanted:
+        _torch.check_installed()
+    return wanted
 
 
 def names(value: object) -> set[str]:

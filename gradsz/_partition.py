@@ -12,30 +12,30 @@ from gradsz.errors import ParameterError
 
 LOSSY_ABOVE = 1024      # elements: smaller tensors stay bit-exact, as in FedSZ (arXiv 2312.13461)
 
-Rule = Callable[[str, np.ndarray], float]       # the bound of a tensor, 0.0 = bit-exact
+Rule = Callable[[str, np.ndarray, int], float]      # the bound of a tensor by name, array and dtype code; 0.0 = bit-exact
 
 _ALLOWED = ("lossy must be None, a function of name and array, an iterable of name patterns such as [\"*.weight\"], or a mapping "
             "of name patterns to bounds such as {\"head.*\": 1e-4, \"embed*\": False}")
 
 
-def default_lossy(name: str, array: np.ndarray) -> bool:
+def default_lossy(array: np.ndarray, code: int) -> bool:
     """Which tensors lose: floating and more than 1,024 elements."""
-    return array.size > LOSSY_ABOVE and _arrays.code_of(array.dtype) in _arrays.FLOATING
+    return array.size > LOSSY_ABOVE and code in _arrays.FLOATING
 
 
 def rule_of(lossy: object, error_bound: float, names: Iterable[str]) -> Rule:
     """The rule that `lossy` asks for; `names` are those of the message."""
     if lossy is None:
-        return lambda name, array: error_bound if default_lossy(name, array) else 0.0
+        return lambda name, array, code: error_bound if default_lossy(array, code) else 0.0
     if callable(lossy):
-        return lambda name, array: error_bound if lossy(name, array) else 0.0
+        return lambda name, array, code: error_bound if lossy(name, array) else 0.0
     if isinstance(lossy, (str, bytes)):
         raise ParameterError(f"{_ALLOWED}; not the single pattern {lossy!r}: write [{lossy!r}]")
     if isinstance(lossy, Mapping):
         return _by_pattern(lossy, error_bound, names)
     if isinstance(lossy, Iterable):
         patterns = _Patterns(lossy, names)
-        return lambda name, array: error_bound if patterns.first(name) is not None else 0.0
+        return lambda name, array, code: error_bound if patterns.first(name) is not None else 0.0
     raise ParameterError(f"{_ALLOWED}; not {lossy!r}")
 
 
@@ -43,10 +43,10 @@ def _by_pattern(lossy: Mapping, error_bound: float, names: Iterable[str]) -> Rul
     patterns = _Patterns(lossy, names)
     bounds = {pattern: _bound(pattern, value, error_bound) for pattern, value in lossy.items()}
 
-    def rule(name: str, array: np.ndarray) -> float:
+    def rule(name: str, array: np.ndarray, code: int) -> float:
         pattern = patterns.first(name)
         if pattern is None:
-            return error_bound if default_lossy(name, array) else 0.0
+            return error_bound if default_lossy(array, code) else 0.0
         return bounds[pattern]
     return rule
 

@@ -88,8 +88,7 @@ def quantize(x: ArrayLike, error_bound: float, *, mode: Mode = "abs", grid: Summ
     >>> bool(np.abs(gradsz.dequantize(total, a.step, bits=16) - (x + y)).max() <= 2e-3)
     True
     """
-    array = _arrays.as_array(x)
-    code = _arrays.code_of(array.dtype)
+    array, code = _arrays.take(x)
     if code not in _arrays.FLOATING:
         raise UnsupportedDtypeError(f"quantize takes floats, not {array.dtype}: integers can be added as they are")
     _check_grid(grid, seed)
@@ -98,7 +97,7 @@ def quantize(x: ArrayLike, error_bound: float, *, mode: Mode = "abs", grid: Summ
     limit = ((1 << _bits(bits) - 1) - 1) // clients         # of which `clients` fit into `bits`
     source = _arrays.contiguous(array, code)
     eb = _core.absolute_bound((b"", code, array.shape, source, _params.error_bound(error_bound), _params.mode(mode), 0, 1, 0))
-    exact = array.astype(np.float64).reshape(-1)
+    exact = _arrays.widened(array, code).reshape(-1)
     _check_finite(exact)
     if not eb > 0 and exact.any():
         raise ParameterError(f"the bound {error_bound!r} ({mode}) leaves no bins: it must be above 0 for these values")

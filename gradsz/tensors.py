@@ -2,16 +2,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from numpy.typing import ArrayLike, NDArray
 
-from gradsz import _arrays, _core, _params, _partition
+from gradsz import _arrays, _core, _params, _partition, _torch
 from gradsz.api import message_bytes
 from gradsz.errors import ParameterError
 
 if TYPE_CHECKING:
-    from gradsz._params import Bytes, Grid, Level, Mode, Over, Predictor
+    from gradsz._params import Bytes, Framework, Grid, Level, Mode, Over, Predictor
 
 __all__ = ["compress_tensors", "decompress_tensors"]
 
@@ -26,8 +26,9 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
 
     Parameters
     ----------
-    mapping : mapping of str to array_like
-        Names (UTF-8, at most 1,023 bytes) and tensors; names, dtypes, shapes and order travel.
+    mapping : mapping of str to array_like or tensor
+        Names (UTF-8, at most 1,023 bytes) and tensors, such as the ``state_dict()`` of a torch module, of any device; names,
+        dtypes, shapes and order travel.
     error_bound, mode, level, predictor, grid, seed, slot, nthreads
         As in `compress`.
     lossy : callable, iterable of str, or mapping of str to float or bool; optional
@@ -69,15 +70,24 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
     rule = _partition.rule_of(lossy, bound, mapping.keys())
     items = []
     for name, value in mapping.items():
-        array = _arrays.as_array(value)
-        dtype = _arrays.code_of(array.dtype)
+        array, dtype = _arrays.take(value)
         items.append((_encoded_name(name), dtype, array.shape, _arrays.contiguous(array, dtype),
-                      rule(name, array), meaning, *choices))
+                      rule(name, array, dtype), meaning, *choices))
     return _core.encode(items, True, _params.nthreads(nthreads), _params.seed(seed), _params.slot(slot), over)
 
 
-def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, nthreads: int = 1,
-                       max_output: int | None = None) -> dict[str, NDArray[Any]]:
+@overload
+def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, to: Literal["numpy"] = "numpy", nthreads: int = 1,
+                       max_output: int | None = None) -> dict[str, NDArray[Any]]: ...
+
+
+@overload
+def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, to: Literal["torch"], nthreads: int = 1,
+                       max_output: int | None = None) -> dict[str, Any]: ...
+
+
+def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, to: Framework = "numpy", nthreads: int = 1,
+                       max_output: int | None = None) -> dict[str, Any]:
     """Decompress a message of named tensors.
 
     Parameters
@@ -86,6 +96,8 @@ def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, nthrea
         What `compress_tensors` returned.  A message of one unnamed array gives the name "".
     names : iterable of str, optional
         Decode these only.  Each must be in the message.
+    to : {"numpy", "torch"}
+        Arrays, or tensors of torch on the CPU, which ``load_state_dict`` takes to where the model is.
     nthreads, max_output
         As in `decompress`; `max_output` bounds the sum of all tensors of the message.
 
@@ -99,7 +111,7 @@ def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, nthrea
     CorruptError, TruncatedError, UnsupportedError, LimitError, ParameterError
     """
     message = _core.Message(message_bytes(buf), _params.nthreads(nthreads), _params.max_output(max_output))
-    return decode_tensors(message, None if names is None else places_of(message, names))
+    return decode_tensors(message, None if names is None else places_of(message, names), _params.to_torch(to))
 
 
 def places_of(message: _core.Message, names: Iterable[str]) -> set[int]:
@@ -111,17 +123,18 @@ def places_of(message: _core.Message, names: Iterable[str]) -> set[int]:
     return set(places.values())
 
 
-def decode_tensors(message: _core.Message, places: set[int] | None = None) -> dict[str, NDArray[Any]]:
+def decode_tensors(message: _core.Message, places: set[int] | None = None, to_torch: bool = False) -> dict[str, Any]:
     """The tensors at these places of a message, or all, in its order."""
-    result: dict[str, NDArray[Any]] = {}
+    result: dict[str, Any] = {}
     outs: list[Any] = []
     for i in range(len(message)):
         if places is not None and i not in places:
             outs.append(None)
             continue
         name, code, shape = message.entry(i)[:3]
-        array = result[name or ""] = _arrays.empty(shape, code)
+        array = _arrays.empty(shape, code, bits=to_torch)
         outs.append(_arrays.buffer(array, code))
+        result[name or ""] = _torch.from_numpy(array, code == _arrays.BFLOAT16) if to_torch else array
     message.decode_into(outs)
     return result
 
