@@ -7,6 +7,7 @@
 """
 from gradsz._info import MessageInfo, TensorInfo, info
 from gradsz._verify import VerifyResult, verify
+from gradsz.advice import breakeven
 from gradsz.api import compress, compress_bound, decompress
 from gradsz.errors import (CorruptError, GradszError, LimitError, ParameterError, TruncatedError,
                            UnsupportedDtypeError, UnsupportedError)
@@ -18,6 +19,6 @@ __version__ = "0.1.0.dev0"
 
 __all__ = ["compress", "decompress", "compress_bound", "compress_tensors", "decompress_tensors", "open", "Reader",
            "quantize", "dequantize", "Quantized",
-           "info", "MessageInfo", "TensorInfo", "verify", "VerifyResult",
+           "breakeven", "info", "MessageInfo", "TensorInfo", "verify", "VerifyResult",
            "GradszError", "ParameterError", "UnsupportedDtypeError", "CorruptError", "TruncatedError",
            "UnsupportedError", "LimitError", "__version__"]

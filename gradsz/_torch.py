@@ -24,7 +24,7 @@ def to_numpy(tensor: Any) -> tuple[np.ndarray, bool]:
     bits = str(tensor.dtype) == "torch.bfloat16"
     try:
         if bits:
-            import torch    # it is there, or there would be no such tensor
+            import torch    # type: ignore[import-not-found, unused-ignore]    # is there, or there would be no such tensor
             return tensor.view(torch.int16).numpy().view(np.uint16), True
         return tensor.numpy(), False
     except (TypeError, RuntimeError) as error:
@@ -34,7 +34,7 @@ def to_numpy(tensor: Any) -> tuple[np.ndarray, bool]:
 
 def from_numpy(array: np.ndarray, is_bfloat16: bool) -> Any:
     """A CPU tensor that shares the array's memory; bfloat16 comes as its bits in uint16."""
-    import torch
+    import torch    # type: ignore[import-not-found, unused-ignore]
     if is_bfloat16:
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)
@@ -42,6 +42,6 @@ def from_numpy(array: np.ndarray, is_bfloat16: bool) -> Any:
 
 def check_installed() -> None:
     try:
-        import torch  # noqa: F401
+        import torch    # type: ignore[import-not-found, unused-ignore]  # noqa: F401
     except ImportError:
         raise ParameterError("to='torch' needs torch: pip install torch, or leave to='numpy'") from None
