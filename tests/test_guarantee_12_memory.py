@@ -142,6 +142,32 @@ def test_running_out_of_memory_is_an_error_not_a_crash():
     """)
 
 
+@pytest.mark.parametrize("level, bound", [("fast", 1e-2), ("balanced", 1e-2), ("balanced", 1e-5)])
+def test_a_model_of_25_million_parameters_takes_two_and_a_half_times_its_size(level, bound, tmp_path):
+    """200 tensors: the model itself and its message to compress it, likewise to decompress it; resident memory at its peak."""
+    path = tmp_path / "model.gsz"
+    measure = """
+        def peak():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        gradsz.decompress_tensors(gradsz.compress_tensors({"a": np.arange(5000.0)}, 1e-2))
+        before = peak()
+    """
+    in_a_process(measure + f"""
+        rng, model = np.random.default_rng(0), {{}}
+        for i in range(100):
+            model[f"layers.{{i}}.weight"] = rng.standard_normal(dtype="f4", size=(500, 499))
+            model[f"layers.{{i}}.bias"] = rng.standard_normal(dtype="f4", size=500)
+        message = gradsz.compress_tensors(model, {bound}, level="{level}")
+        assert peak() - before <= 2.5 * 100_000_000, peak() - before
+        open({str(path)!r}, "wb").write(message)
+    """)
+    in_a_process(measure + f"""
+        model = gradsz.decompress_tensors(open({str(path)!r}, "rb").read())
+        assert sum(a.nbytes for a in model.values()) == 100_000_000
+        assert peak() - before <= 2 * 100_000_000, peak() - before
+    """)
+
+
 def test_nothing_leaks_from_calls_that_succeed_or_fail():
     in_a_process("""
         a = np.random.default_rng(0).normal(size=200_000).astype("f4")
