@@ -11,6 +11,7 @@ from gradsz.advice import breakeven
 from gradsz.api import compress, compress_bound, decompress
 from gradsz.errors import (CorruptError, GradszError, LimitError, ParameterError, TruncatedError,
                            UnsupportedDtypeError, UnsupportedError)
+from gradsz.fedsz import FedSZ
 from gradsz.quantized import Quantized, dequantize, quantize
 from gradsz.reader import Reader, open
 from gradsz.tensors import compress_tensors, decompress_tensors
@@ -18,7 +19,7 @@ from gradsz.tensors import compress_tensors, decompress_tensors
 __version__ = "0.1.0.dev0"
 
 __all__ = ["compress", "decompress", "compress_bound", "compress_tensors", "decompress_tensors", "open", "Reader",
-           "quantize", "dequantize", "Quantized",
+           "quantize", "dequantize", "Quantized", "FedSZ",
            "breakeven", "info", "MessageInfo", "TensorInfo", "verify", "VerifyResult",
            "GradszError", "ParameterError", "UnsupportedDtypeError", "CorruptError", "TruncatedError",
            "UnsupportedError", "LimitError", "__version__"]
