@@ -105,6 +105,7 @@ static void named_tensors(const sample *samples, size_t count) {
         in[i].name = &"abcdefghijklmnopqrst"[i];
         in[i].name_length = 4;
     }
+    t.options.bound_over = GSZ_OVER_MESSAGE;
     t.options.nthreads = 2;
     CHECK_EQ(gsz_encode(in, count, 1, &t.options, &message, &size), GSZ_OK);
     uint8_t *kept = check_copy(message, size);
