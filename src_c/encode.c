@@ -299,33 +299,11 @@ static int write_entries(const encoding *c, int named, gsz_writer *out) {
     return GSZ_OK;
 }
 
-/* Packs the entries where there are enough of them for it to pay. */
-#define PACK_FROM 64u
-
-static int pack_entries(gsz_heap *heap, gsz_writer *entries, unsigned *flags) {
-    gsz_writer packed, out;
-    gsz_writer_init(&packed, heap);
-    gsz_writer_init(&out, heap);
-    if (entries->size < PACK_FROM || entries->size > GSZ_PACKED_MOST) return GSZ_OK;
-    int status = gsz_pack(heap, entries->data, entries->size, &packed);
-    if (status == GSZ_OK && packed.size + 6 < entries->size && entries->size <= GSZ_PACKED_RATIO * packed.size) {
-        if ((status = gsz_put_varint(&out, entries->size)) == GSZ_OK && (status = gsz_put_varint(&out, packed.size)) == GSZ_OK)
-            status = gsz_put_bytes(&out, packed.data, packed.size);
-        if (status == GSZ_OK) {
-            gsz_writer_release(entries);
-            *entries = out;
-            *flags |= GSZ_FLAG_PACKED;
-        }
-    }
-    gsz_writer_release(&packed);
-    if (status != GSZ_OK) gsz_writer_release(&out);
-    return status;
-}
-
 static int write_table(const encoding *c, unsigned *flags, gsz_writer *table) {
-    int random = 0;
+    int random = 0, packed;
     GSZ_TRY(write_entries(c, (*flags & GSZ_FLAG_NAMED) != 0, table));
-    GSZ_TRY(pack_entries(c->heap, table, flags));
+    GSZ_TRY(gsz_pack_entries(table, &packed));
+    if (packed) *flags |= GSZ_FLAG_PACKED;
     for (unsigned d = 0; d < GSZ_DTYPES; d++)
         if (c->gathered.shapes[d] > 0) GSZ_TRY(gsz_put_varint(table, c->plans[c->count + d].entry.section_size));
     for (size_t i = 0; i < c->count; i++) random |= gsz_tensor_is_random(&c->plans[i].entry.tensor);

@@ -141,3 +141,32 @@ int gsz_unpack(gsz_heap *heap, gsz_reader packed, uint8_t *plain, size_t n) {
     GSZ_CHECK(value == v.low && gsz_left(&packed) == 0, GSZ_E_HEADER);      /* as the encoder ends */
     return GSZ_OK;
 }
+
+/* ---- in a table */
+
+#define PACK_FROM 64u           /* bytes: below, there is hardly anything to gain */
+
+static int put_packed(const gsz_writer *entries, const gsz_writer *data, gsz_writer *out) {
+    GSZ_TRY(gsz_put_varint(out, entries->size));
+    GSZ_TRY(gsz_put_varint(out, data->size));
+    return gsz_put_bytes(out, data->data, data->size);
+}
+
+int gsz_pack_entries(gsz_writer *entries, int *packed) {
+    gsz_writer data, out;
+    *packed = 0;
+    if (entries->size < PACK_FROM || entries->size > GSZ_PACKED_MOST) return GSZ_OK;
+    gsz_writer_init(&data, entries->heap);
+    gsz_writer_init(&out, entries->heap);
+    int status = gsz_pack(entries->heap, entries->data, entries->size, &data);
+    if (status == GSZ_OK) status = put_packed(entries, &data, &out);
+    *packed = status == GSZ_OK && out.size < entries->size && entries->size <= GSZ_PACKED_RATIO * data.size;
+    gsz_writer_release(&data);
+    if (*packed) {
+        gsz_writer_release(entries);
+        *entries = out;
+    } else {
+        gsz_writer_release(&out);
+    }
+    return status;
+}

@@ -12,4 +12,7 @@
 int gsz_pack(gsz_heap *heap, const uint8_t *plain, size_t n, gsz_writer *out);
 int gsz_unpack(gsz_heap *heap, gsz_reader packed, uint8_t *plain, size_t n);
 
+/* Packs what was written, with both lengths before it, where that makes it shorter; *packed: whether it does. */
+int gsz_pack_entries(gsz_writer *entries, int *packed);
+
 #endif
