@@ -37,14 +37,14 @@ static void describe(gsz_input *tensors) {
 
 /* Every tensor at once, compared with what went in: within the eb that the message states, which for 0 is equal. */
 static int check_all(const gsz_message *m, const gsz_input *tensors) {
-    void *out[TENSORS];
+    void *out[TENSORS] = {NULL};
     size_t size[TENSORS];
     gsz_info t[TENSORS];
     int good = gsz_message_count(m) == TENSORS;
     for (size_t i = 0; good && i < TENSORS; i++) {
-        good = gsz_message_info(m, i, &t[i]) == GSZ_OK;
+        if (gsz_message_info(m, i, &t[i]) != GSZ_OK) return 0;      /* cannot be: there are as many */
         size[i] = (size_t)t[i].nbytes;
-        out[i] = malloc(size[i]);
+        good = (out[i] = malloc(size[i])) != NULL;
     }
     good = good && gsz_decode_tensors(m, out, size) == GSZ_OK;
     for (size_t i = 0; good && i < TENSORS; i++) {
