@@ -10,7 +10,7 @@ static void check_info(const gsz_info *info, size_t size) {
     REQUIRE(info->elements == elements && info->nbytes == elements * itemsize);
     REQUIRE(info->compressed <= size);
     REQUIRE((info->codec == GSZ_CODEC_EMPTY) == (elements == 0));
-    REQUIRE(info->codec >= GSZ_CODEC_UNIFORM ? info->eb > 0 && info->eb <= 0x1.fffffffffffffp1023 : info->eb == 0);
+    REQUIRE(info->codec == GSZ_CODEC_UNIFORM || info->codec == GSZ_CODEC_MODEL ? info->eb > 0 && info->eb <= 0x1.fffffffffffffp1023 : info->eb == 0);
     REQUIRE(info->name_length <= 1023 && gsz_name_ok(info->name, info->name_length));
 }
 

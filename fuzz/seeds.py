@@ -65,6 +65,12 @@ def shared_segment(layers):
     return _core.encode(items, True, 1)
 
 
+def small():
+    """Gathered tensors, packed entries."""
+    return gradsz.compress_tensors({f"layers.{i}.{part}": a for i in range(7) for part, a in (
+        ("wq.bias", wave[i:i + 9].astype(np.float32)), ("norm.bias", noise[i:i + 4].astype(np.float16)), ("steps", np.int64(i)))}, 1e-2)
+
+
 def messages():
     for name, array, options in arrays():
         yield name, gradsz.compress(array, **options)
@@ -72,6 +78,7 @@ def messages():
               "b.steps": np.int64(7), "b.bias": wave[100:132].astype(np.float16)}
     yield "segment", shared_segment(layers)
     model = {"conv.weight": noise.reshape(30, 30).astype(np.float32), "bias": wave[:9], "steps": np.int64(7), "": np.zeros(3)}
+    yield "small", small()
     yield "model", gradsz.compress_tensors(model, 1e-2, lossy=lambda name, a: name != "steps")
 
 
@@ -129,6 +136,12 @@ def seeds():
                 yield "fuzz_bound", name, raw[:800] + bound + bytes([dtype | mode << 2]) + options
     values = rng.integers(-3, 4, 300).astype(np.int8).tobytes()
     yield "fuzz_symbols", "values", values + b"\x80\x81\x10\x20\x30\x40\x82\x00\x90" + values[:90] + b"\0\0\1\2"
+    for name, plain in ("names", b"".join(b"%c\5\2wq\x22\1\4" % i for i in range(20, 70))), ("values", values):
+        yield "fuzz_packed", name, plain + b"\x80\2"
+    table = small()
+    (plain, at), end = varint(table, 6), varint(table, 5)[0] + 6
+    packed, at = varint(table, at)
+    yield "fuzz_packed", "table", table[at:at + packed] + struct.pack(">H", plain) + b"\0\2"
     counts = (1 + np.arange(60) ** 2 % 1000).astype("<u2").tobytes()
     yield "fuzz_huffman", "counts", counts + b"\0\x85"
     for shape in (b"\x0f", b"\x1f\x1f", b"\x02\x02\x08\x10"):     # taken from the end: dimensions, last byte first

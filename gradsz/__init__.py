@@ -7,14 +7,19 @@
 """
 from gradsz._info import MessageInfo, TensorInfo, info
 from gradsz._verify import VerifyResult, verify
+from gradsz.advice import breakeven
 from gradsz.api import compress, compress_bound, decompress
 from gradsz.errors import (CorruptError, GradszError, LimitError, ParameterError, TruncatedError,
                            UnsupportedDtypeError, UnsupportedError)
+from gradsz.fedsz import FedSZ
+from gradsz.quantized import Quantized, dequantize, quantize
+from gradsz.reader import Reader, open
 from gradsz.tensors import compress_tensors, decompress_tensors
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["compress", "decompress", "compress_bound", "compress_tensors", "decompress_tensors",
-           "info", "MessageInfo", "TensorInfo", "verify", "VerifyResult",
+__all__ = ["compress", "decompress", "compress_bound", "compress_tensors", "decompress_tensors", "open", "Reader",
+           "quantize", "dequantize", "Quantized", "FedSZ",
+           "breakeven", "info", "MessageInfo", "TensorInfo", "verify", "VerifyResult",
            "GradszError", "ParameterError", "UnsupportedDtypeError", "CorruptError", "TruncatedError",
            "UnsupportedError", "LimitError", "__version__"]

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from gradsz import _torch
 from gradsz.errors import LimitError, ParameterError, UnsupportedDtypeError
 
 # Codes of the format (docs/format.md 3.1).
@@ -33,7 +34,8 @@ def dtype_of(code: int) -> np.dtype:
     try:
         import ml_dtypes
     except ImportError:
-        raise UnsupportedDtypeError("the tensor is bfloat16, which numpy lacks: pip install ml_dtypes") from None
+        raise UnsupportedDtypeError("the tensor is bfloat16, which numpy lacks: pip install ml_dtypes, or ask for torch's: "
+                                    "decompress_tensors(message, to='torch')") from None
     return np.dtype(ml_dtypes.bfloat16)
 
 
@@ -50,20 +52,43 @@ def code_of(dtype: np.dtype) -> int:
                                 "(split complex arrays into real and imaginary parts)")
 
 
+def take(a: object) -> tuple[np.ndarray, int]:
+    """Any array-like, buffer or tensor as an array and its dtype's code: no copy where none is needed.
+
+    A bfloat16 tensor of torch gives its bits in uint16, with the code of bfloat16."""
+    if type(a) is not np.ndarray and _torch.is_tensor(a):
+        array, bits = _torch.to_numpy(a)
+        array = as_array(array)
+        return array, BFLOAT16 if bits else code_of(array.dtype)
+    array = as_array(a)
+    return array, code_of(array.dtype)
+
+
+def widened(a: np.ndarray, code: int) -> np.ndarray:
+    """Floats as float64, exactly."""
+    if code == BFLOAT16:
+        return (a.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+    return a.astype(np.float64)
+
+
 def as_array(a: object) -> np.ndarray:
-    """Any array-like or buffer as an array: no copy where it is one already."""
+    """Any array-like or buffer as an array."""
     if type(a) is np.ndarray:
         array = a
     elif isinstance(a, np.ma.MaskedArray):
         raise ParameterError("masked arrays have no place in a message: fill them first, a.filled(value)")
     else:
         try:
-            array = np.asarray(a)
-        except ValueError as error:
+            array = np.from_dlpack(a) if _only_dlpack(a) else np.asarray(a)     # type: ignore[arg-type]
+        except (ValueError, BufferError, RuntimeError) as error:
             raise ParameterError(f"{type(a).__name__} is no array: {error}") from None
     if array.ndim > MAX_DIMS:
         raise ParameterError(f"the array has {array.ndim} dimensions, at most {MAX_DIMS} are allowed")
     return array
+
+
+def _only_dlpack(a: object) -> bool:
+    return hasattr(a, "__dlpack__") and not hasattr(a, "__array__")
 
 
 def contiguous(a: np.ndarray, code: int) -> np.ndarray:
@@ -80,10 +105,10 @@ def buffer(a: np.ndarray, code: int) -> np.ndarray:
     return a.view(np.uint16) if code == BFLOAT16 else a
 
 
-def empty(shape: tuple[int, ...], code: int) -> np.ndarray:
-    """An array to decode into; LimitError where memory does not reach."""
+def empty(shape: tuple[int, ...], code: int, bits: bool = False) -> np.ndarray:
+    """An array to decode into, with `bits` uint16 for bfloat16; LimitError where memory does not reach."""
     try:
-        return np.empty(shape, dtype_of(code))
+        return np.empty(shape, np.uint16 if bits and code == BFLOAT16 else dtype_of(code))
     except (MemoryError, ValueError) as error:
         size = math.prod(shape)
         raise LimitError(f"the message holds an array of {size:,} elements, which this machine cannot "

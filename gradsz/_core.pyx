@@ -21,6 +21,7 @@ cdef extern from "gradsz.h" nogil:
         uint64_t seed
         uint32_t slot
         uint32_t slots
+        int bound_over
     ctypedef struct gsz_input:
         const char *name
         size_t name_length
@@ -64,6 +65,7 @@ cdef extern from "gradsz.h" nogil:
     unsigned gsz_cpu_features()
     int gsz_selftest()
     int gsz_within(double x, double decoded, double eb)
+    int gsz_error_bound(const gsz_input *tensor, const gsz_options *options, double *eb)
     uint64_t gsz_compress_bound(const gsz_input *tensors, size_t count, int named)
     int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_options *options,
                    uint8_t **data, size_t *size)
@@ -189,10 +191,11 @@ cdef class _Inputs:
         free(self.shapes)
 
 
-def encode(list items, bint named, nthreads, seed=None, slot=None):
+def encode(list items, bint named, nthreads, seed=None, slot=None, bint bound_over=False):
     """Message bytes of items: (name bytes, dtype code, shape, contiguous buffer, bound, mode, predictor, level, grid).
 
     seed (None = a hash of the items) and slot (None, or client and clients) are those of random offsets.
+    bound_over: whether bounds are relative to the values of all items together.
     """
     cdef _Inputs inputs = _Inputs(items)
     cdef gsz_options options
@@ -205,6 +208,7 @@ def encode(list items, bint named, nthreads, seed=None, slot=None):
         options.seed = seed
     if slot is not None:
         options.slot, options.slots = slot
+    options.bound_over = bound_over
     if inputs.nbytes > RELEASE_GIL:
         with nogil:
             status = gsz_encode(inputs.tensors, inputs.count, named, &options, &data, &size)
@@ -216,6 +220,19 @@ def encode(list items, bint named, nthreads, seed=None, slot=None):
         return PyBytes_FromStringAndSize(<char *>data, size)
     finally:
         gsz_free(&options, data)
+
+
+def absolute_bound(tuple item not None):
+    """The absolute bound of an item as encode takes them; 0.0 = bit-exact."""
+    cdef _Inputs inputs = _Inputs([item])
+    cdef gsz_options options
+    cdef double eb = 0
+    set_options(&options, 1, 0, 0)
+    with nogil:
+        status = gsz_error_bound(inputs.tensors, &options, &eb)
+    if status:
+        raise_status(status)
+    return eb
 
 
 def compress_bound(list items, bint named):

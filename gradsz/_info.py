@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageInfo", "TensorInfo", "info"]
 
-_CODECS = ("empty", "constant", "raw", "exact", "uniform", "model")
+_CODECS = ("empty", "constant", "raw", "exact", "uniform", "model", "", "gathered")
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,11 @@ def info(buf: Bytes, *, bits: bool = False) -> MessageInfo:
     >>> m.tensors[0].eb, m.tensors[0].shape
     (0.001, (5000,))
     """
-    message = _core.Message(message_bytes(buf))
+    return of(_core.Message(message_bytes(buf)), bits)
+
+
+def of(message: _core.Message, bits: bool = False) -> MessageInfo:
+    """The same of an open message."""
     tensors = [_tensor(message.entry(i), message.bits(i) if bits else None) for i in range(len(message))]
     return MessageInfo(message.version, message.named, message.nbytes, sum(t.nbytes for t in tensors), tensors)
 

@@ -5,6 +5,7 @@ import math
 import operator
 from typing import TYPE_CHECKING, Any, Literal
 
+from gradsz import _torch
 from gradsz.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 Mode = Literal["abs", "rel", "rms", "l2", "psnr"]
 Predictor = Literal["auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3", "structure", "low-rank"]
 Level = Literal["fast", "balanced", "best"]
+Over = Literal["tensor", "message"]
+Framework = Literal["numpy", "torch"]
 Grid = Literal["auto", "aligned", "centred", "dithered", "shrunk"]
 
 MODES = {"abs": 0, "rel": 1, "rms": 2, "l2": 3, "psnr": 4}
@@ -63,6 +66,15 @@ def grid(value: object) -> int:
     return _choice("grid", value, GRIDS)
 
 
+def bound_over(value: object, mode: str) -> bool:
+    """Whether a bound is relative to the whole message."""
+    over = _choice("bound_over", value, {"tensor": 0, "message": 1}) == 1
+    if over and mode in ("l2", "psnr"):
+        raise ParameterError(f"bound_over='message' is for the modes 'abs', 'rel' and 'rms'; {mode!r} is measured for each tensor: "
+                             "leave bound_over='tensor', or take 'rms'")
+    return over
+
+
 def seed(value: object) -> int | None:
     if value is None:
         return None
@@ -95,6 +107,26 @@ def nthreads(value: object) -> int:
     if not 1 <= n <= 1024:
         raise ParameterError(f"nthreads is {n}; it must be between 1 and 1024")
     return n
+
+
+def to_torch(value: object) -> bool:
+    """Whether torch's tensors are wanted, which must be installed then."""
+    wanted = _choice("to", value, {"numpy": 0, "torch": 1}) == 1
+    if wanted:
+        _torch.check_installed()
+    return wanted
+
+
+def names(value: object) -> set[str]:
+    if isinstance(value, (str, bytes)):
+        raise ParameterError(f"names must be an iterable of names, not the single name {value!r}: write [{value!r}]")
+    try:
+        wanted = list(value)    # type: ignore[call-overload]
+    except TypeError:
+        raise ParameterError(f"names must be an iterable of names, not {value!r}") from None
+    if not all(isinstance(name, str) for name in wanted):
+        raise ParameterError(f"names must be str: {wanted!r}")
+    return set(wanted)
 
 
 def max_output(value: object) -> int:

@@ -22,7 +22,7 @@ DTYPES = {0: ("float16", 2), 1: ("bfloat16", 2), 2: ("float32", 4), 3: ("float64
           12: ("uint8", 1), 13: ("uint16", 2), 14: ("uint32", 4), 15: ("uint64", 8), 16: ("bool", 1)}
 FLOATS = range(0, 4)
 ALIGNED, CENTRED, DITHERED, SHRUNK = range(4)               # grids (3.2)
-EMPTY, CONSTANT, RAW, EXACT, UNIFORM, MODEL = range(6)      # codecs (3.2)
+EMPTY, CONSTANT, RAW, EXACT, UNIFORM, MODEL, _, GATHERED = range(8)     # codecs (3.2)
 
 
 def decode(buf, *, max_output: int | None = None) -> dict[str, np.ndarray]:
@@ -30,8 +30,8 @@ def decode(buf, *, max_output: int | None = None) -> dict[str, np.ndarray]:
     message = bytes(buf)
     parts = read_message(message, max_output)
     try:
-        modelled = decode_segments(parts)
-        return {entry.name: as_array(entry, modelled[i] if entry.codec == MODEL else decode_section(entry, section))
+        together = decode_segments(parts) | decode_runs(parts)
+        return {entry.name: as_array(entry, together[i] if i in together else decode_section(entry, section))
                 for i, (entry, section) in enumerate(zip(parts.table.entries, parts.sections, strict=True))}
     except MemoryError:
         raise LimitError("out of memory") from None
@@ -141,6 +141,7 @@ CRC_TABLE = [_crc_of_byte(byte) for byte in range(256)]
 class Message:
     table: Table
     sections: list[bytes]       # one an entry, with its checksum; empty where it has none
+    runs: list[bytes]           # sections of the runs, likewise
     segments: list[bytes]       # with their checksums
 
 
@@ -151,18 +152,19 @@ def read_message(message: bytes, max_output: int | None) -> Message:
     if (version := cursor.integer(1)) != VERSION:
         raise UnsupportedError(f"format version {version}")
     flags = cursor.integer(1)
-    known(flags < 2, "flags")
+    known(flags < 4, "flags")
     size = cursor.varint()
     corrupt_unless(size <= LARGEST, "table length")
     data = cursor.take(size)
     covered = message[:cursor.at]
     corrupt_unless(cursor.integer(4) == crc32c(covered), "checksum of the header")
-    table = read_table(Bytes(data), named=flags == 1)
+    table = read_table(Bytes(data), named=flags & 1 > 0, packed=flags & 2 > 0)
     check_output(sum(entry.nbytes for entry in table.entries), max_output)
     sections = [cursor.take(entry.section_size + 4) if has_section(entry) else b"" for entry in table.entries]
+    runs = [cursor.take(run.section_size + 4) for run in table.runs]
     segments = [cursor.take(size + 4) for size in table.segment_sizes]
     cursor.end()
-    return Message(table, sections, segments)
+    return Message(table, sections, runs, segments)
 
 
 def check_output(nbytes: int, max_output: int | None) -> None:
@@ -211,6 +213,7 @@ class Entry:
 @dataclass
 class Table:
     entries: list[Entry]
+    runs: list[Entry]                   # of gathered tensors, as tensors of their own
     seed: int
     slot: int
     frequencies: list[Frequencies]      # of all contexts
@@ -218,14 +221,9 @@ class Table:
     segment_sizes: list[int]
 
 
-def read_table(table: Bytes, named: bool) -> Table:
-    count = table.varint() if named else 1
-    entries: list[Entry] = []
-    name, eb = b"", 0.0             # of the entry before, and the last bound before
-    for _ in range(count):          # every entry takes bytes, so a false count ends soon
-        name = read_name(table, name) if named else b""
-        entries.append(read_entry(table, name, eb))
-        eb = entries[-1].eb or eb
+def read_table(table: Bytes, named: bool, packed: bool) -> Table:
+    entries = read_packed(table, named) if packed else read_entries(table, named)
+    runs = read_runs(table, entries)
     frequencies, segments, sizes, seed, slot = [], [], [], 0, 0
     if any(entry.grid >= DITHERED for entry in entries):
         seed, slot = table.integer(8), table.integer(4)
@@ -237,7 +235,18 @@ def read_table(table: Bytes, named: bool) -> Table:
             corrupt_unless(sizes[-1] <= LARGEST, "segment length")
     table.end()
     corrupt_unless(len({entry.name for entry in entries}) == len(entries), "a name stands twice")
-    return Table(entries, seed, slot, frequencies, segments, sizes)
+    return Table(entries, runs, seed, slot, frequencies, segments, sizes)
+
+
+def read_entries(table: Bytes, named: bool) -> list[Entry]:
+    count = table.varint() if named else 1
+    entries: list[Entry] = []
+    name, eb = b"", 0.0             # of the entry before, and the last bound before
+    for _ in range(count):          # every entry takes bytes, so a false count ends soon
+        name = read_name(table, name) if named else b""
+        entries.append(read_entry(table, name, eb))
+        eb = entries[-1].eb or eb
+    return entries
 
 
 def read_name(table: Bytes, before: bytes) -> bytes:
@@ -257,7 +266,7 @@ def read_entry(table: Bytes, name: bytes, eb: float) -> Entry:
     kind = table.integer(1)
     entry.dtype, entry.codec = kind & 31, kind >> 5
     known(entry.dtype in DTYPES, "dtype")
-    known(entry.codec <= MODEL, "codec")
+    known(entry.codec <= MODEL or entry.codec == GATHERED, "codec")
     dimensions = table.integer(1)
     corrupt_unless(dimensions <= 32, "more than 32 dimensions")
     entry.shape = tuple(table.varint() for _ in range(dimensions))
@@ -266,7 +275,7 @@ def read_entry(table: Bytes, name: bytes, eb: float) -> Entry:
     corrupt_unless((entry.codec == EMPTY) == (entry.elements == 0), "codec empty is for empty tensors")
     if entry.codec == CONSTANT:
         entry.constant = table.take(entry.itemsize)
-    if entry.codec >= UNIFORM:
+    if entry.codec in (UNIFORM, MODEL):
         read_bound(table, entry, eb)
     if entry.codec == UNIFORM:
         read_predictor(table, entry)
@@ -326,6 +335,104 @@ def as_array(entry: Entry, elements: bytes) -> np.ndarray:
         dtype = np.dtype(name)
         flat = np.frombuffer(elements, dtype.newbyteorder("<")).astype(dtype)
     return flat.reshape(entry.shape)
+
+
+# 3.4 gathered tensors
+
+def read_runs(table: Bytes, entries: list[Entry]) -> list[Entry]:
+    runs = []
+    for dtype in DTYPES:
+        if (elements := sum(entry.elements for entry in entries if entry.codec == GATHERED and entry.dtype == dtype)) == 0:
+            continue
+        run = Entry(dtype=dtype, shape=(elements,), codec=EXACT, section_size=table.varint())
+        if run.nbytes > LARGEST:
+            raise LimitError(f"gathered tensors of {run.nbytes} bytes")
+        corrupt_unless(run.section_size <= LARGEST, "section length")
+        if run.section_size == run.nbytes:
+            run.codec = RAW
+        runs.append(run)
+    return runs
+
+
+def decode_runs(message: Message) -> dict[int, bytes]:
+    """Elements of the gathered tensors, by their places in the table."""
+    decoded = {}
+    for run, section in zip(message.table.runs, message.runs, strict=True):
+        elements = Bytes(decode_section(run, section))
+        for i, entry in enumerate(message.table.entries):
+            if entry.codec == GATHERED and entry.dtype == run.dtype:
+                decoded[i] = elements.take(entry.nbytes)
+    return decoded
+
+
+# 3.5 packed entries
+
+def read_packed(table: Bytes, named: bool) -> list[Entry]:
+    plain, size = table.varint(), table.varint()
+    corrupt_unless(plain <= 2**17 and plain <= 64 * size, "plain length")
+    unpacked = Bytes(unpack(Bytes(table.take(size)), plain))
+    entries = read_entries(unpacked, named)
+    unpacked.end()
+    return entries
+
+
+def unpack(packed: Bytes, length: int) -> bytes:
+    low, high, value = 0, 2**32 - 1, int.from_bytes(packed.take(4), "big")
+    model = BitModel(length)
+    while len(model.plain) < length:
+        node = 1
+        while node < 256:
+            cut = low + ((high - low) * model.chance(node) >> 16)
+            bit = int(value <= cut)
+            low, high = (low, cut) if bit else (cut + 1, high)
+            model.learn(bit)
+            node = 2 * node + bit
+            while low >> 24 == high >> 24:
+                low, high, value = low << 8 & 2**32 - 1, (high << 8 & 2**32 - 1) + 255, (value << 8 & 2**32 - 1) + packed.integer(1)
+        model.plain.append(node - 256)
+    corrupt_unless(value == low, "the end of the packed entries")
+    packed.end()
+    return bytes(model.plain)
+
+
+class BitModel:
+    """What predicts the next bit of packed entries."""
+
+    def __init__(self, length: int):
+        self.bits = next((b for b in range(10, 22) if 2**b >= 64 * length), 22)
+        self.states = bytearray(2**self.bits)
+        self.same = {(order, half): 45875 if half & 1 else 58982 for order in (1, 2, 3) for half in range(16)}
+        self.plain = bytearray()
+        self.places: list[int] = []             # of the contexts, the longest first
+        self.used: tuple[int, int] | None = None
+        self.last = 0
+
+    def chance(self, node: int) -> int:
+        """Of a 1, in 2^-16."""
+        padded = bytes(3) + self.plain[-3:]
+        self.places, self.used = [], None
+        for order in (3, 2, 1):
+            context = int.from_bytes(padded[-order:], "big")
+            place = ((context << 8 | node) ^ order << 30) * 0x9e3779b1 % 2**32 >> 32 - self.bits
+            self.places.append(place)
+            if self.used is None and (state := self.states[place]) > 0:
+                self.used, self.last = (order, state // 2), state & 1
+        if self.used is None:
+            return 32768
+        return self.same[self.used] if self.last else 65536 - self.same[self.used]
+
+    def learn(self, bit: int) -> None:
+        if self.used is not None:
+            c = self.same[self.used]
+            self.same[self.used] = c + (65535 - c) // 16 if bit == self.last else c - c // 16
+        for place in self.places:
+            state = self.states[place]
+            if state == 0:
+                self.states[place] = 4 + bit
+            elif state & 1 != bit:
+                self.states[place] = 4 + 2 + bit
+            elif state < 28:
+                self.states[place] = state + 4
 
 
 # ---- 4. symbol streams

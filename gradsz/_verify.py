@@ -80,18 +80,17 @@ def verify(a: ArrayLike, b: ArrayLike, error_bound: float | None = None, mode: M
     >>> bool(gradsz.verify(a, gradsz.decompress(gradsz.compress(a, 1e-2)), 1e-2))
     True
     """
-    a, b = _arrays.as_array(a), _arrays.as_array(b)
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise ParameterError(f"the arrays differ: {a.dtype} of shape {a.shape}, {b.dtype} of shape {b.shape}")
-    code = _arrays.code_of(a.dtype)
+    (a, code), (b, other) = _arrays.take(a), _arrays.take(b)
+    if a.shape != b.shape or code != other:
+        raise ParameterError(f"the arrays differ: {_arrays.dtype_name(code)} of shape {a.shape}, {_arrays.dtype_name(other)} of shape {b.shape}")
     _params.mode(mode)
     bound = None if error_bound is None else _params.error_bound(error_bound)
     if code not in _arrays.FLOATING:
         return _integers(a, b, bound)
     with np.errstate(invalid="ignore"):     # signalling NaNs
-        x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
+        x, y = _arrays.widened(a, code).ravel(), _arrays.widened(b, code).ravel()
     finite = np.isfinite(x)
-    differs = _bits(a) != _bits(b)
+    differs = _bits(a, code) != _bits(b, code)
     changed, specials = int(np.count_nonzero(differs)), int(np.count_nonzero(differs & ~finite))
     x, y = x[finite], y[finite]
     stats = _statistics(x, y)
@@ -105,8 +104,8 @@ def verify(a: ArrayLike, b: ArrayLike, error_bound: float | None = None, mode: M
     return VerifyResult(a.size, **stats, eb=eb, violations=specials + _beyond(x, y, eb))
 
 
-def _bits(a: np.ndarray) -> np.ndarray:
-    return _arrays.contiguous(a, _arrays.code_of(a.dtype)).reshape(-1).view(f"u{a.itemsize}")
+def _bits(a: np.ndarray, code: int) -> np.ndarray:
+    return _arrays.contiguous(a, code).reshape(-1).view(f"u{a.itemsize}")
 
 
 def resolved_bound(x: np.ndarray, bound: float, mode: str) -> float:

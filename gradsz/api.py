@@ -23,8 +23,8 @@ def compress(a: ArrayLike, error_bound: float, *, mode: Mode = "abs", level: Lev
 
     Parameters
     ----------
-    a : array_like or buffer
-        float16, bfloat16 (ml_dtypes), float32 or float64: within the bound.  Integers and bools: bit for
+    a : array_like, buffer or tensor
+        float16, bfloat16 (ml_dtypes or torch), float32 or float64: within the bound.  Integers and bools: bit for
         bit.  Any shape up to 32 dimensions, any strides and byte order; never written to.
     error_bound : float
         Finite and >= 0, in the units of `mode`.  0 = bit-exact.
@@ -77,8 +77,7 @@ def compress(a: ArrayLike, error_bound: float, *, mode: Mode = "abs", level: Lev
     >>> bool(np.abs(a - b).max() <= 1e-3)
     True
     """
-    array = _arrays.as_array(a)
-    code = _arrays.code_of(array.dtype)
+    array, code = _arrays.take(a)
     item = (b"", code, array.shape, _arrays.contiguous(array, code),
             _params.error_bound(error_bound), _params.mode(mode), _params.predictor(predictor),
             _params.level(level), _params.grid(grid))
@@ -152,8 +151,8 @@ def compress_bound(a: ArrayLike, dtype: DTypeLike | None = None) -> int:
     True
     """
     if dtype is None:
-        array = _arrays.as_array(a)
-        shape, code = array.shape, _arrays.code_of(array.dtype)
+        array, code = _arrays.take(a)
+        shape = array.shape
     else:
         try:
             shape = tuple(map(operator.index, (a,) if isinstance(a, (int, np.integer)) else a))   # type: ignore[arg-type]

@@ -1,18 +1,21 @@
-"""The commands of `gradsz`: compress, decompress, info, verify, demo (click, rich)."""
+"""The commands of `gradsz`: compress, decompress, info, verify, advise, demo (click, rich)."""
 
 import functools
 import json
+import math
 import mmap
 import os
+import re
 import sys
 import time
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 import gradsz
-from gradsz import files
+from gradsz import advice, files
 from gradsz.errors import ParameterError
 
 MODES = ("abs", "rel", "rms", "l2", "psnr")
@@ -226,6 +229,50 @@ def verify(context, original, other, bound, mode, format, dtype, shape, quiet):
     context.exit(0 if ok else 1)
 
 
+BIT_UNITS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+
+
+def _bandwidth(context, parameter, text):
+    """The text "10Mbit" as bit/s."""
+    match = re.fullmatch(r"([0-9.]+(?:e[+-]?[0-9]+)?) ?([kMGT]?)(bit|bps|b|B|Bps)(?:/s)?", text)
+    try:
+        rate = float(match[1]) * BIT_UNITS[match[2]] * (8 if match[3].startswith("B") else 1)
+    except (TypeError, ValueError):
+        rate = 0.0
+    if not 0 < rate < math.inf:
+        raise click.BadParameter(f"{text!r}; give a rate above 0 with its unit: 10Mbit, 500kbit, 1.5Gbit; MB/s are bytes")
+    return rate
+
+
+@cli.command()
+@click.argument("source", metavar="MODEL")
+@click.option("--bandwidth", callback=_bandwidth, required=True, metavar="RATE", help="Of the link, e.g. 10Mbit.")
+@click.option("--bound", type=float, default=1e-2, show_default=True, help="Error bound; 0 is bit-exact.")
+@click.option("--mode", type=click.Choice(MODES), default="rel", show_default=True, help="Meaning of the bound.")
+@click.option("--lossy-all", is_flag=True, help="Named tensors: also the small floating ones (1,024 elements or less).")
+@click.option("--repeat", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each level; the fastest counts.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="A JSON object.")
+@format_option
+@raw_options
+def advise(source, bandwidth, bound, mode, lossy_all, repeat, threads, as_json, format, dtype, shape):
+    """Time every level on the tensors of MODEL and this machine, and recommend one for a bandwidth.
+
+    A round is compression, transfer and decompression. Below its break-even bandwidth a level is faster than sending the
+    tensors as they are.
+    """
+    tensors = _reader(source, format, dtype, shape)(files.read_bytes(source))
+    raw = sum(array.nbytes for array in tensors.values())
+    lossy = _is_floating if lossy_all or list(tensors) == [""] else None
+    with _progress("timing", len(tensors), raw, as_json):
+        found = advice.trials(tensors, bound, mode=mode, lossy=lossy, nthreads=threads, repeat=repeat)
+    best = min(found, key=lambda trial: trial.round_seconds(bandwidth))
+    if as_json:
+        click.echo(json.dumps(_advice(found, best, bandwidth), indent=2))
+    else:
+        _print_advice(found, best, bandwidth, f"{source}: {len(tensors)} tensors, {_size(raw)}, {mode} {bound:g}")
+
+
 @cli.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
@@ -328,6 +375,37 @@ def _figures(result):
         f"{result.psnr:.2f}",
         f"{result.violations}",
     )
+
+
+def _advice(found, best, bandwidth):
+    fields = ("nbytes", "compress_seconds", "decompress_seconds")
+    ways = {t.way: {**{name: getattr(t, name) for name in fields}, "round_seconds": t.round_seconds(bandwidth),
+                    "breakeven": None if t.way == "none" or math.isinf(t.breakeven) else t.breakeven} for t in found}
+    return {"bandwidth": bandwidth, "raw_nbytes": best.raw_nbytes, "recommended": best.way, "ways": ways}
+
+
+def _print_advice(found, best, bandwidth, title):
+    """One row a level, the fastest round marked, and a sentence."""
+    table = Table(box=None, title=f"{title}, at {_rate(bandwidth)}", title_justify="left", padding=(0, 1))
+    table.add_column("level")
+    for name in ("bytes", "ratio", "compress s", "decompress s", "round s", "pays below"):
+        table.add_column(name, justify="right")
+    for t in found:
+        table.add_row(t.way + (" *" if t is best else ""), f"{t.nbytes:,}", f"{t.raw_nbytes / max(t.nbytes, 1):.2f}", f"{t.compress_seconds:.3g}",
+                      f"{t.decompress_seconds:.3g}", f"{t.round_seconds(bandwidth):.4g}", "-" if t.way == "none" else _rate(t.breakeven))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    none = found[0].round_seconds(bandwidth)
+    if best.way == "none":
+        click.echo("recommended: no compression; the link is faster than the codec")
+    else:
+        click.echo(f"recommended: --level {best.way}, {none / max(best.round_seconds(bandwidth), 1e-12):.1f} times as fast as without compression")
+
+
+def _rate(bits):
+    for unit, size in reversed(BIT_UNITS.items()):
+        if bits >= size and math.isfinite(bits):
+            return f"{bits / size:.3g} {unit}bit/s"
+    return f"{bits:.3g} bit/s"
 
 
 def _progress(text, tensors, raw, quiet):

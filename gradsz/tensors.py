@@ -2,42 +2,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gradsz import _arrays, _core, _params
+from gradsz import _arrays, _core, _params, _partition, _torch
 from gradsz.api import message_bytes
 from gradsz.errors import ParameterError
 
 if TYPE_CHECKING:
-    from gradsz._params import Bytes, Grid, Level, Mode, Predictor
+    from gradsz._params import Bytes, Framework, Grid, Level, Mode, Over, Predictor
 
 __all__ = ["compress_tensors", "decompress_tensors"]
 
-LOSSY_ABOVE = 1024      # elements: smaller tensors stay bit-exact, as in FedSZ (arXiv 2312.13461)
-
-
-def default_lossy(name: str, array: np.ndarray) -> bool:
-    """Which tensors lose: floating and more than 1,024 elements."""
-    return array.size > LOSSY_ABOVE and _arrays.code_of(array.dtype) in _arrays.FLOATING
+# A function of name and array; patterns of names; or a mapping of those to bounds.
+Lossy = Callable[[str, NDArray[Any]], bool] | Iterable[str] | Mapping[str, float]
 
 
 def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mode: Mode = "rel", level: Level = "balanced",
-                     predictor: Predictor = "auto", lossy: Callable[[str, NDArray[Any]], bool] | None = None, grid: Grid = "auto",
+                     predictor: Predictor = "auto", lossy: Lossy | None = None, bound_over: Over = "tensor", grid: Grid = "auto",
                      seed: int | None = None, slot: tuple[int, int] | None = None, nthreads: int = 1) -> bytes:
     """Compress named tensors, such as a model update, to one message.
 
     Parameters
     ----------
-    mapping : mapping of str to array_like
-        Names (UTF-8, at most 1,023 bytes) and tensors; names, dtypes, shapes and order travel.
+    mapping : mapping of str to array_like or tensor
+        Names (UTF-8, at most 1,023 bytes) and tensors, such as the ``state_dict()`` of a torch module, of any device; names,
+        dtypes, shapes and order travel.
     error_bound, mode, level, predictor, grid, seed, slot, nthreads
-        As in `compress`; every lossy tensor resolves the bound on its own values.
-    lossy : callable(name, array) -> bool, optional
+        As in `compress`.
+    lossy : callable, iterable of str, or mapping of str to float or bool; optional
         Which tensors may lose.  By default floating ones of more than 1,024 elements; the rest is bit-exact.
         Integers and bools always are.
+
+        - ``lossy(name, array)`` returns true or false.
+        - Glob patterns (``["*.weight", "head.*"]``): tensors whose names match one lose, whatever their size, the others
+          do not.  ``*`` matches any characters, dots too; a tensor's name stands for itself.
+        - A mapping of patterns to bounds in the units of `mode` (``{"head.*": 1e-4, "*norm*": False}``): the first that
+          matches decides; 0 or False is bit-exact, True means `error_bound`.  Names that none matches go by the default.
+    bound_over : {"tensor", "message"}
+        What ``rel`` and ``rms`` are relative to: the range or root mean square of each tensor's values, or of the finite
+        values of all tensors that may lose, which gives all of them one absolute bound.  No difference for ``abs``; ``l2`` and
+        ``psnr`` are measured for each tensor only.
 
     Returns
     -------
@@ -54,25 +60,34 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
     >>> message = gradsz.compress_tensors(update, 1e-2)
     >>> list(gradsz.decompress_tensors(message))
     ['w', 'steps']
+    >>> message = gradsz.compress_tensors(update, 1e-2, lossy={"w": 1e-4}, bound_over="message")
     """
     if not isinstance(mapping, Mapping):
         raise ParameterError(f"compress_tensors takes a mapping of names to arrays, not {type(mapping).__name__}")
     bound, meaning = _params.error_bound(error_bound), _params.mode(mode)
     choices = (_params.predictor(predictor), _params.level(level), _params.grid(grid))
-    choose = default_lossy if lossy is None else lossy
-    if not callable(choose):
-        raise ParameterError(f"lossy must be a function of name and array, or None, not {lossy!r}")
+    over = _params.bound_over(bound_over, mode)
+    rule = _partition.rule_of(lossy, bound, mapping.keys())
     items = []
     for name, value in mapping.items():
-        array = _arrays.as_array(value)
-        dtype = _arrays.code_of(array.dtype)
+        array, dtype = _arrays.take(value)
         items.append((_encoded_name(name), dtype, array.shape, _arrays.contiguous(array, dtype),
-                      bound if choose(name, array) else 0.0, meaning, *choices))
-    return _core.encode(items, True, _params.nthreads(nthreads), _params.seed(seed), _params.slot(slot))
+                      rule(name, array, dtype), meaning, *choices))
+    return _core.encode(items, True, _params.nthreads(nthreads), _params.seed(seed), _params.slot(slot), over)
 
 
-def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, nthreads: int = 1,
-                       max_output: int | None = None) -> dict[str, NDArray[Any]]:
+@overload
+def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, to: Literal["numpy"] = "numpy", nthreads: int = 1,
+                       max_output: int | None = None) -> dict[str, NDArray[Any]]: ...
+
+
+@overload
+def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, to: Literal["torch"], nthreads: int = 1,
+                       max_output: int | None = None) -> dict[str, Any]: ...
+
+
+def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, to: Framework = "numpy", nthreads: int = 1,
+                       max_output: int | None = None) -> dict[str, Any]:
     """Decompress a message of named tensors.
 
     Parameters
@@ -81,6 +96,8 @@ def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, nthrea
         What `compress_tensors` returned.  A message of one unnamed array gives the name "".
     names : iterable of str, optional
         Decode these only.  Each must be in the message.
+    to : {"numpy", "torch"}
+        Arrays, or tensors of torch on the CPU, which ``load_state_dict`` takes to where the model is.
     nthreads, max_output
         As in `decompress`; `max_output` bounds the sum of all tensors of the message.
 
@@ -94,33 +111,32 @@ def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, nthrea
     CorruptError, TruncatedError, UnsupportedError, LimitError, ParameterError
     """
     message = _core.Message(message_bytes(buf), _params.nthreads(nthreads), _params.max_output(max_output))
-    wanted = None if names is None else _wanted(names)
-    result: dict[str, NDArray[Any]] = {}
+    return decode_tensors(message, None if names is None else places_of(message, names), _params.to_torch(to))
+
+
+def places_of(message: _core.Message, names: Iterable[str]) -> set[int]:
+    """Places of the tensors with these names, each of which must be there."""
+    wanted = _params.names(names)
+    places = {name: i for i in range(len(message)) if (name := message.entry(i)[0] or "") in wanted}
+    if missing := wanted - places.keys():
+        raise ParameterError(f"the message has no tensor named {', '.join(map(repr, sorted(missing)))}")
+    return set(places.values())
+
+
+def decode_tensors(message: _core.Message, places: set[int] | None = None, to_torch: bool = False) -> dict[str, Any]:
+    """The tensors at these places of a message, or all, in its order."""
+    result: dict[str, Any] = {}
     outs: list[Any] = []
     for i in range(len(message)):
-        name, code, shape = message.entry(i)[:3]
-        name = name or ""
-        if wanted is not None and name not in wanted:
+        if places is not None and i not in places:
             outs.append(None)
             continue
-        result[name] = _arrays.empty(shape, code)
-        outs.append(_arrays.buffer(result[name], code))
-    if wanted is not None and (missing := wanted - result.keys()):
-        raise ParameterError(f"the message has no tensor named {', '.join(map(repr, sorted(missing)))}")
+        name, code, shape = message.entry(i)[:3]
+        array = _arrays.empty(shape, code, bits=to_torch)
+        outs.append(_arrays.buffer(array, code))
+        result[name or ""] = _torch.from_numpy(array, code == _arrays.BFLOAT16) if to_torch else array
     message.decode_into(outs)
     return result
-
-
-def _wanted(names) -> set[str]:
-    if isinstance(names, (str, bytes)):
-        raise ParameterError(f"names must be an iterable of names, not the single name {names!r}: write [{names!r}]")
-    try:
-        wanted = list(names)
-    except TypeError:
-        raise ParameterError(f"names must be an iterable of names, not {names!r}") from None
-    if not all(isinstance(name, str) for name in wanted):
-        raise ParameterError(f"names must be str: {wanted!r}")
-    return set(wanted)
 
 
 def _encoded_name(name: object) -> bytes:

@@ -178,3 +178,24 @@ int gsz_resolve_bound(const gsz_kernels *kernels, int dtype, const void *x, size
     if (!(gsz_step(dtype, *eb) > 0)) *eb = 0;
     return GSZ_OK;
 }
+
+/* ---- several tensors */
+
+gsz_spread gsz_joint_spread(const gsz_kernels *kernels, const gsz_values *tensors, size_t count) {
+    gsz_range r = {HUGEST, -HUGEST, 0};
+    gsz_spread spread = {0, 0};
+    double squares = 0;
+    for (size_t i = 0; i < count; i++) kernels->range[tensors[i].dtype](tensors[i].x, tensors[i].n, &r);
+    if (r.finite == 0 || (r.min == 0 && r.max == 0)) return spread;
+    const double scale = safe_scale(&r);
+    for (size_t i = 0; i < count; i++) squares += kernels->sum_squares[tensors[i].dtype](tensors[i].x, tensors[i].n, scale);
+    spread.width = width_of(&r);
+    spread.rms = gsz_square_root(squares / (double)r.finite) / scale;
+    return spread;
+}
+
+double gsz_joint_bound(int dtype, const gsz_spread *spread, int mode, double bound) {
+    double eb = mode == GSZ_ABS ? bound : product_not_above(bound, mode == GSZ_REL ? spread->width : spread->rms);
+    if (mode != GSZ_ABS && eb >= 0x1p-1000) eb = gsz_double_of_bits(gsz_bits_of_double(eb) & ~(uint64_t)0 << 40);
+    return gsz_step(dtype, eb) > 0 ? eb : 0;
+}

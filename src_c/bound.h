@@ -14,4 +14,13 @@ double gsz_step(int dtype, double eb);
 int gsz_resolve_bound(const gsz_kernels *kernels, int dtype, const void *x, size_t n,
                       int mode, double bound, int32_t *k, double *eb);
 
+/* The range and the root mean square of the finite values of several tensors, as gsz_resolve_bound takes them of one. */
+typedef struct { int dtype; const void *x; size_t n; } gsz_values;
+typedef struct { double width, rms; } gsz_spread;
+gsz_spread gsz_joint_spread(const gsz_kernels *kernels, const gsz_values *tensors, size_t count);
+
+/* The bound of a tensor in a message that has one spread: GSZ_ABS, GSZ_REL or GSZ_RMS.  It is the same for all dtypes, and
+ * short: at most 2^-12 is given away, as it is sent. */
+double gsz_joint_bound(int dtype, const gsz_spread *spread, int mode, double bound);
+
 #endif

@@ -20,6 +20,9 @@ struct gsz_message {
     uint64_t *shapes;           /* of all tensors, one after another */
     size_t shapes_size;
     name_block *names;
+    uint8_t *unpacked;          /* entries, where they were packed */
+    size_t unpacked_size, packed_size;
+    gsz_gathered gathered;
     gsz_model_reader model;
 };
 
@@ -31,19 +34,17 @@ void gsz_options_init(gsz_options *options) {
 
 /* ---- header (format.md 2) */
 
-typedef struct { unsigned version; int named; gsz_reader table; } header;
+typedef struct { unsigned version, flags; gsz_reader table; } header;
 
 static int read_prelude(gsz_reader *in, header *h) {
     const uint8_t *p;
-    unsigned flags;
     size_t known = GSZ_MIN(gsz_left(in), sizeof gsz_magic);
     GSZ_CHECK(memcmp(in->p, gsz_magic, known) == 0, GSZ_E_MAGIC);
     GSZ_CHECK(gsz_get_bytes(in, sizeof gsz_magic, &p), GSZ_E_TRUNCATED);
     GSZ_CHECK(gsz_get_u8(in, &h->version), GSZ_E_TRUNCATED);
     GSZ_CHECK(h->version == GSZ_FORMAT_VERSION, GSZ_E_VERSION);
-    GSZ_CHECK(gsz_get_u8(in, &flags), GSZ_E_TRUNCATED);
-    GSZ_CHECK((flags & ~GSZ_FLAG_NAMED) == 0, GSZ_E_RESERVED);
-    h->named = (flags & GSZ_FLAG_NAMED) != 0;
+    GSZ_CHECK(gsz_get_u8(in, &h->flags), GSZ_E_TRUNCATED);
+    GSZ_CHECK((h->flags & ~(GSZ_FLAG_NAMED | GSZ_FLAG_PACKED)) == 0, GSZ_E_RESERVED);
     return GSZ_OK;
 }
 
@@ -80,11 +81,26 @@ static char *name_room(gsz_message *m) {
     return m->names->bytes + m->names->used;
 }
 
-static int read_table(gsz_message *m, gsz_reader *in) {
-    const uint64_t table_size = gsz_left(in);
+/* The entries that stand packed at the beginning of a table, as a cursor. */
+static int unpack_entries(gsz_message *m, gsz_reader *table, gsz_reader *entries) {
+    uint64_t plain, size;
+    gsz_reader packed;
+    GSZ_CHECK(gsz_get_varint(table, &plain) == 1 && gsz_get_varint(table, &size) == 1, GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_reader(table, size, &packed), GSZ_E_HEADER);
+    GSZ_CHECK(plain <= GSZ_PACKED_MOST && plain <= size * GSZ_PACKED_RATIO, GSZ_E_HEADER);
+    m->unpacked_size = (size_t)plain;
+    m->packed_size = (size_t)size;
+    m->unpacked = (uint8_t *)gsz_alloc(&m->heap, m->unpacked_size);
+    GSZ_CHECK(m->unpacked != NULL, GSZ_E_MEMORY);
+    entries->p = m->unpacked;
+    entries->end = m->unpacked + m->unpacked_size;
+    return gsz_unpack(&m->heap, packed, m->unpacked, m->unpacked_size);
+}
+
+/* The entries; *decoded: bytes of all tensors. */
+static int read_entries(gsz_message *m, gsz_reader *in, uint64_t *decoded) {
     gsz_table_state state;
-    uint64_t count = 1, decoded = 0, limit = m->options.max_output;
-    int distinct;
+    uint64_t count = 1;
     if (m->named) GSZ_CHECK(gsz_get_varint(in, &count) == 1, GSZ_E_HEADER);
     GSZ_CHECK(count <= gsz_left(in) / SMALLEST_ENTRY(m->named), GSZ_E_HEADER);
     GSZ_CHECK(count <= SIZE_MAX / sizeof(gsz_entry) && gsz_left(in) <= SIZE_MAX / sizeof(uint64_t), GSZ_E_TOO_LARGE);
@@ -101,8 +117,21 @@ static int read_table(gsz_message *m, gsz_reader *in) {
         GSZ_TRY(gsz_entry_read(&state, in, m->named, pool, name, &m->entries[i]));
         if (m->named) m->names->used += m->entries[i].name_length;
         pool += m->entries[i].tensor.ndim;
-        GSZ_CHECK(gsz_add_u64(decoded, m->entries[i].tensor.elements * m->entries[i].tensor.itemsize, &decoded), GSZ_E_TOO_LARGE);
+        GSZ_CHECK(gsz_add_u64(*decoded, m->entries[i].tensor.elements * m->entries[i].tensor.itemsize, decoded), GSZ_E_TOO_LARGE);
     }
+    return GSZ_OK;
+}
+
+static int read_table(gsz_message *m, gsz_reader *in, int packed) {
+    const uint64_t table_size = gsz_left(in);
+    gsz_reader unpacked, *entries = packed ? &unpacked : in;
+    uint64_t decoded = 0, limit = m->options.max_output;
+    int distinct;
+    if (packed) GSZ_TRY(unpack_entries(m, in, &unpacked));
+    GSZ_TRY(read_entries(m, entries, &decoded));
+    GSZ_CHECK(!packed || gsz_left(entries) == 0, GSZ_E_HEADER);
+    GSZ_TRY(gsz_gathered_sum(&m->gathered, m->entries, m->count, sizeof(gsz_entry)));
+    GSZ_TRY(gsz_gathered_read(&m->gathered, in));
     GSZ_TRY(gsz_model_part_open(&m->heap, in, m->entries, m->count, table_size, &m->model));
     GSZ_CHECK(gsz_left(in) == 0, GSZ_E_HEADER);
     GSZ_CHECK(limit == 0 || decoded <= limit, GSZ_E_OUTPUT_LIMIT);
@@ -113,14 +142,17 @@ static int read_table(gsz_message *m, gsz_reader *in) {
 }
 
 /* Sections stand in the order of the table, then segments, each with its checksum, and fill the message exactly. */
+static int place_section(gsz_entry *e, gsz_reader *in) {
+    const uint8_t *crc;
+    if (!gsz_has_section(e->tensor.codec)) return GSZ_OK;
+    GSZ_CHECK(gsz_get_bytes(in, e->section_size, &e->section), GSZ_E_TRUNCATED);
+    GSZ_CHECK(gsz_get_bytes(in, 4, &crc), GSZ_E_TRUNCATED);
+    return GSZ_OK;
+}
+
 static int place_sections(gsz_message *m, gsz_reader *in) {
-    for (size_t i = 0; i < m->count; i++) {
-        gsz_entry *e = &m->entries[i];
-        const uint8_t *crc;
-        if (!gsz_has_section(e->tensor.codec)) continue;
-        GSZ_CHECK(gsz_get_bytes(in, e->section_size, &e->section), GSZ_E_TRUNCATED);
-        GSZ_CHECK(gsz_get_bytes(in, 4, &crc), GSZ_E_TRUNCATED);
-    }
+    for (size_t i = 0; i < m->count; i++) GSZ_TRY(place_section(&m->entries[i], in));
+    for (unsigned d = 0; d < GSZ_DTYPES; d++) GSZ_TRY(place_section(&m->gathered.runs[d], in));
     GSZ_TRY(gsz_model_part_place(&m->model, in));
     GSZ_CHECK(gsz_left(in) == 0, GSZ_E_TRAILING);
     return GSZ_OK;
@@ -149,9 +181,9 @@ int gsz_open(const void *data, size_t size, const gsz_options *options, gsz_mess
     m->heap.used = m->heap.peak = sizeof *m;
     m->kernels = kernels;
     m->version = h.version;
-    m->named = h.named;
+    m->named = (h.flags & GSZ_FLAG_NAMED) != 0;
     gsz_fpenv saved = gsz_fp_enter();       /* a bound may be subnormal */
-    int status = read_table(m, &h.table);
+    int status = read_table(m, &h.table, (h.flags & GSZ_FLAG_PACKED) != 0);
     gsz_fp_leave(saved);
     if (status == GSZ_OK) status = place_sections(m, &in);
     if (status == GSZ_OK) *message = m;
@@ -164,6 +196,7 @@ void gsz_close(gsz_message *m) {
     gsz_allocator hook = m->heap.hook;
     gsz_release(&m->heap, m->entries, m->count * sizeof(gsz_entry));
     gsz_release(&m->heap, m->shapes, m->shapes_size);
+    gsz_release(&m->heap, m->unpacked, m->unpacked_size);
     gsz_model_reader_release(&m->heap, &m->model);
     while (m->names != NULL) {
         name_block *next = m->names->next;
@@ -190,8 +223,10 @@ int gsz_message_info(const gsz_message *m, size_t index, gsz_info *info) {
     info->shape = t->shape;
     info->elements = t->elements;
     info->nbytes = t->elements * t->itemsize;
-    info->compressed = e->entry_size + (gsz_has_section(t->codec) ? e->section_size + 4 : 0);
+    info->compressed = m->unpacked == NULL ? e->entry_size : GSZ_MAX(e->entry_size * m->packed_size / m->unpacked_size, 1u);
+    info->compressed += (gsz_has_section(t->codec) ? e->section_size + 4 : 0);
     if (t->codec == GSZ_CODEC_MODEL) info->compressed += gsz_model_part_share(&m->model, m->entries, index);
+    if (t->codec == GSZ_CODEC_GATHERED) info->compressed += gsz_gathered_share(&m->gathered, t);
     info->codec = t->codec;
     info->mode = t->mode;
     info->grid = t->grid;
@@ -260,7 +295,7 @@ static void fill_constant(const gsz_entry *e, void *out) {
 /* A tensor that has an entry and a section of its own, or none. */
 static int decode_alone(const gsz_workers *workers, const gsz_entry *e, void *out) {
     const gsz_tensor *t = &e->tensor;
-    if (t->codec == GSZ_CODEC_EMPTY || t->codec == GSZ_CODEC_MODEL) return GSZ_OK;
+    if (t->codec == GSZ_CODEC_EMPTY || t->codec == GSZ_CODEC_MODEL || t->codec == GSZ_CODEC_GATHERED) return GSZ_OK;
     if (t->codec == GSZ_CODEC_CONSTANT) {
         fill_constant(e, out);
         return GSZ_OK;
@@ -272,9 +307,31 @@ static int decode_alone(const gsz_workers *workers, const gsz_entry *e, void *ou
     return GSZ_OK;
 }
 
+/* The run of gathered elements of a dtype, and from it the tensors that are wanted. */
+static int decode_run(const gsz_workers *workers, const gsz_message *m, const gsz_entry *run, void *const *out) {
+    const size_t size = (size_t)run->tensor.elements * run->tensor.itemsize;
+    size_t wanted = 0, at = 0;
+    for (size_t i = 0; i < m->count; i++)
+        wanted += out[i] != NULL && m->entries[i].tensor.codec == GSZ_CODEC_GATHERED && m->entries[i].tensor.dtype == run->tensor.dtype;
+    if (wanted == 0) return GSZ_OK;
+    uint8_t *elements = (uint8_t *)gsz_alloc(workers->heap, size);
+    GSZ_CHECK(elements != NULL, GSZ_E_MEMORY);
+    int status = decode_alone(workers, run, elements);
+    for (size_t i = 0; status == GSZ_OK && i < m->count; i++) {
+        const gsz_tensor *t = &m->entries[i].tensor;
+        if (t->codec != GSZ_CODEC_GATHERED || t->dtype != run->tensor.dtype) continue;
+        if (out[i] != NULL) memcpy(out[i], elements + at, (size_t)t->elements * t->itemsize);
+        at += (size_t)t->elements * t->itemsize;
+    }
+    gsz_release(workers->heap, elements, size);
+    return status;
+}
+
 static int decode_wanted(const gsz_workers *workers, const gsz_message *m, void *const *out) {
     for (size_t i = 0; i < m->count; i++)
         if (out[i] != NULL) GSZ_TRY(decode_alone(workers, &m->entries[i], out[i]));
+    for (unsigned d = 0; d < GSZ_DTYPES; d++)
+        if (m->gathered.shapes[d] > 0) GSZ_TRY(decode_run(workers, m, &m->gathered.runs[d], out));
     return gsz_model_part_decode(workers, &m->model, m->entries, m->count, out);
 }
 

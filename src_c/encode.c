@@ -22,20 +22,23 @@ typedef struct { plan *tensor; size_t index; } job;
 typedef struct {
     gsz_heap *heap;
     gsz_work *work;             /* one a worker */
-    plan *plans;
-    size_t count;
+    plan *plans;                /* of the tensors, and then one for each dtype of gathered ones */
+    size_t count, nplans;
+    gsz_gathered gathered;
+    gsz_input runs[GSZ_DTYPES]; /* the gathered elements of a dtype */
     unsigned nworkers;
     job *jobs;
     size_t njobs;
     gsz_model_writer model;
     gsz_offsets offsets;
+    gsz_spread spread;          /* of all tensors with a bound, where they share it */
 } encoding;
 
-static int check_input(const gsz_input *in, int named) {
+static int check_input(const gsz_input *in, int named, int over) {
     GSZ_CHECK(gsz_itemsize(in->dtype) != 0, GSZ_E_DTYPE);
     GSZ_CHECK(in->ndim <= GSZ_MAX_DIMS && (in->ndim == 0 || in->shape != NULL), GSZ_E_PARAMETER);
     GSZ_CHECK(in->bound >= 0 && in->bound <= 0x1.fffffffffffffp1023, GSZ_E_PARAMETER);
-    GSZ_CHECK(in->mode >= GSZ_ABS && in->mode <= GSZ_PSNR, GSZ_E_PARAMETER);
+    GSZ_CHECK(in->mode >= GSZ_ABS && in->mode <= (over == GSZ_OVER_MESSAGE ? GSZ_RMS : GSZ_PSNR), GSZ_E_PARAMETER);
     GSZ_CHECK((in->predictor >= GSZ_PREDICT_NONE && in->predictor <= GSZ_PREDICT_LOW_RANK)
               || in->predictor == GSZ_PREDICT_AUTO, GSZ_E_PARAMETER);
     GSZ_CHECK(in->level >= GSZ_LEVEL_BALANCED && in->level <= GSZ_LEVEL_BEST, GSZ_E_PARAMETER);
@@ -127,7 +130,7 @@ static int make_parts(gsz_heap *heap, plan *p) {
 /* Codes the chunks of all tensors that are to be done, side by side. */
 static int code_chunks(encoding *c) {
     uint64_t n = 0;
-    for (size_t i = 0; i < c->count; i++) {
+    for (size_t i = 0; i < c->nplans; i++) {
         if (!c->plans[i].todo) continue;
         GSZ_TRY(make_parts(c->heap, &c->plans[i]));
         n += c->plans[i].chunks;
@@ -137,7 +140,7 @@ static int code_chunks(encoding *c) {
     c->jobs = (job *)gsz_alloc(c->heap, c->njobs * sizeof(job));
     GSZ_CHECK(c->jobs != NULL, GSZ_E_MEMORY);
     job *next = c->jobs;
-    for (size_t i = 0; i < c->count; i++)
+    for (size_t i = 0; i < c->nplans; i++)
         for (size_t k = 0; c->plans[i].todo && k < c->plans[i].chunks; k++) next->tensor = &c->plans[i], next++->index = k;
     int status = gsz_parallel_for(c->njobs, c->nworkers, code_one, c);
     gsz_release(c->heap, c->jobs, c->njobs * sizeof(job));
@@ -149,7 +152,7 @@ static int code_chunks(encoding *c) {
  * tensor), and what that does not make smaller either is stored. */
 static int settle(encoding *c) {
     int again = 0;
-    for (size_t i = 0; i < c->count; i++) {
+    for (size_t i = 0; i < c->nplans; i++) {
         plan *p = &c->plans[i];
         gsz_tensor *t = &p->entry.tensor;
         uint64_t raw = t->elements * t->itemsize, size = 0;
@@ -182,6 +185,41 @@ static int write_section(const plan *p, const gsz_kernels *kernels, gsz_writer *
         for (size_t k = 0; k < p->chunks; k++) GSZ_TRY(gsz_put_bytes(out, p->parts[k].data, p->parts[k].size));
     }
     return gsz_put_le32(out, kernels->crc32c(0, out->data + start, out->size - start));
+}
+
+/* ---- small bit-exact tensors: the elements of a dtype as one tensor of its own */
+
+static int gather_run(encoding *c, unsigned dtype) {
+    const gsz_tensor *t = &c->gathered.runs[dtype].tensor;
+    gsz_input *in = &c->runs[dtype];
+    plan *run = &c->plans[c->count + dtype];
+    uint8_t *data = (uint8_t *)gsz_alloc(c->heap, (size_t)t->elements * t->itemsize);
+    GSZ_CHECK(data != NULL, GSZ_E_MEMORY);
+    in->data = data;
+    for (size_t i = 0; i < c->count; i++) {
+        const gsz_tensor *one = &c->plans[i].entry.tensor;
+        if (one->codec != GSZ_CODEC_GATHERED || one->dtype != t->dtype) continue;
+        memcpy(data, c->plans[i].in->data, (size_t)one->elements * one->itemsize);
+        data += one->elements * one->itemsize;
+    }
+    run->in = in;
+    run->entry = c->gathered.runs[dtype];
+    run->todo = 1;
+    return GSZ_OK;
+}
+
+static int gather(encoding *c) {
+    if (c->nplans == c->count) return GSZ_OK;
+    for (size_t i = 0; i < c->count; i++) {
+        plan *p = &c->plans[i];
+        if (p->entry.tensor.codec != GSZ_CODEC_EXACT || p->entry.tensor.elements > GSZ_SMALL) continue;
+        p->entry.tensor.codec = GSZ_CODEC_GATHERED;
+        p->todo = 0;
+    }
+    GSZ_TRY(gsz_gathered_sum(&c->gathered, &c->plans[0].entry, c->count, sizeof(plan)));
+    for (unsigned d = 0; d < GSZ_DTYPES; d++)
+        if (c->gathered.shapes[d] > 0) GSZ_TRY(gather_run(c, d));
+    return GSZ_OK;
 }
 
 /* ---- the tensors under the model */
@@ -259,15 +297,22 @@ static int compare(encoding *c) {
 
 /* ---- the message */
 
-static int write_table(const encoding *c, int named, gsz_writer *table) {
+static int write_entries(const encoding *c, int named, gsz_writer *out) {
     gsz_table_state state;
-    int random = 0;
     memset(&state, 0, sizeof state);
-    if (named) GSZ_TRY(gsz_put_varint(table, c->count));
-    for (size_t i = 0; i < c->count; i++) {
-        GSZ_TRY(gsz_entry_write(&state, &c->plans[i].entry, named, table));
-        random |= gsz_tensor_is_random(&c->plans[i].entry.tensor);
-    }
+    if (named) GSZ_TRY(gsz_put_varint(out, c->count));
+    for (size_t i = 0; i < c->count; i++) GSZ_TRY(gsz_entry_write(&state, &c->plans[i].entry, named, out));
+    return GSZ_OK;
+}
+
+static int write_table(const encoding *c, unsigned *flags, gsz_writer *table) {
+    int random = 0, packed;
+    GSZ_TRY(write_entries(c, (*flags & GSZ_FLAG_NAMED) != 0, table));
+    GSZ_TRY(gsz_pack_entries(table, &packed));
+    if (packed) *flags |= GSZ_FLAG_PACKED;
+    for (unsigned d = 0; d < GSZ_DTYPES; d++)
+        if (c->gathered.shapes[d] > 0) GSZ_TRY(gsz_put_varint(table, c->plans[c->count + d].entry.section_size));
+    for (size_t i = 0; i < c->count; i++) random |= gsz_tensor_is_random(&c->plans[i].entry.tensor);
     if (random) GSZ_TRY(gsz_put_le64(table, c->offsets.seed));
     if (random) GSZ_TRY(gsz_put_le32(table, c->offsets.slot));
     GSZ_TRY(gsz_put_bytes(table, c->model.tables.data, c->model.tables.size));
@@ -286,14 +331,15 @@ static int write_segments(const encoding *c, gsz_writer *out) {
 
 static int write_header(const encoding *c, int named, gsz_writer *out) {
     gsz_writer table;
+    unsigned flags = named ? GSZ_FLAG_NAMED : 0;
     gsz_writer_init(&table, c->heap);
-    int status = write_table(c, named, &table);
+    int status = write_table(c, &flags, &table);
     uint64_t size = table.size + model_bytes(&c->model) + 64;
-    for (size_t i = 0; i < c->count; i++) size += c->plans[i].entry.section_size + 4;
+    for (size_t i = 0; i < c->nplans; i++) size += c->plans[i].entry.section_size + 4;
     if (status == GSZ_OK) status = size <= SIZE_MAX / 4 ? gsz_writer_reserve(out, (size_t)size) : GSZ_E_TOO_LARGE;
     if (status == GSZ_OK) status = gsz_put_bytes(out, gsz_magic, 3);
     if (status == GSZ_OK) status = gsz_put_u8(out, GSZ_FORMAT_VERSION);
-    if (status == GSZ_OK) status = gsz_put_u8(out, named ? GSZ_FLAG_NAMED : 0);
+    if (status == GSZ_OK) status = gsz_put_u8(out, flags);
     if (status == GSZ_OK) status = gsz_put_varint(out, table.size);
     if (status == GSZ_OK) status = gsz_put_bytes(out, table.data, table.size);
     if (status == GSZ_OK) status = gsz_put_le32(out, c->work[0].kernels->crc32c(0, out->data, out->size));
@@ -303,7 +349,7 @@ static int write_header(const encoding *c, int named, gsz_writer *out) {
 
 static int write_message(const encoding *c, int named, gsz_writer *out) {
     GSZ_TRY(write_header(c, named, out));
-    for (size_t i = 0; i < c->count; i++)
+    for (size_t i = 0; i < c->nplans; i++)
         if (gsz_has_section(c->plans[i].entry.tensor.codec)) GSZ_TRY(write_section(&c->plans[i], c->work[0].kernels, out));
     return write_segments(c, out);
 }
@@ -339,12 +385,31 @@ static void set_offsets(encoding *c, const gsz_input *in, const gsz_options *opt
     if (!options->seeded) c->offsets.seed = (uint64_t)half[1] << 32 | half[0];
 }
 
-static int run(encoding *c, const gsz_input *in, int named, const gsz_options *options, gsz_writer *out) {
-    c->plans = (plan *)gsz_alloc(c->heap, c->count * sizeof(plan));
-    GSZ_CHECK(c->plans != NULL, GSZ_E_MEMORY);
-    memset(c->plans, 0, c->count * sizeof(plan));
+/* One range and one root mean square for all tensors that may lose. */
+static int share_bound(encoding *c) {
+    const size_t size = c->count * sizeof(gsz_values);
+    gsz_values *values = (gsz_values *)gsz_alloc(c->heap, size);
+    size_t n = 0;
+    GSZ_CHECK(values != NULL, GSZ_E_MEMORY);
     for (size_t i = 0; i < c->count; i++) {
-        GSZ_TRY(check_input(&in[i], named));
+        const gsz_input *in = c->plans[i].in;
+        c->plans[i].entry.tensor.joint = &c->spread;
+        if (!gsz_is_float(in->dtype) || !(in->bound > 0)) continue;
+        const gsz_values v = {in->dtype, in->data, (size_t)c->plans[i].entry.tensor.elements};
+        values[n++] = v;
+    }
+    c->spread = gsz_joint_spread(c->work[0].kernels, values, n);
+    gsz_release(c->heap, values, size);
+    return GSZ_OK;
+}
+
+static int run(encoding *c, const gsz_input *in, int named, const gsz_options *options, gsz_writer *out) {
+    c->nplans = named ? c->count + GSZ_DTYPES : c->count;
+    c->plans = (plan *)gsz_alloc(c->heap, c->nplans * sizeof(plan));
+    GSZ_CHECK(c->plans != NULL, GSZ_E_MEMORY);
+    memset(c->plans, 0, c->nplans * sizeof(plan));
+    for (size_t i = 0; i < c->count; i++) {
+        GSZ_TRY(check_input(&in[i], named, options->bound_over));
         c->plans[i].in = &in[i];
     }
     if (named) GSZ_TRY(check_names(c));
@@ -353,7 +418,9 @@ static int run(encoding *c, const gsz_input *in, int named, const gsz_options *o
         GSZ_CHECK(c->plans[i].entry.tensor.elements == 0 || in[i].data != NULL, GSZ_E_PARAMETER);
     }
     set_offsets(c, in, options);
+    if (options->bound_over == GSZ_OVER_MESSAGE) GSZ_TRY(share_bound(c));
     GSZ_TRY(gsz_parallel_for(c->count, c->nworkers, plan_one, c));
+    GSZ_TRY(gather(c));
     do {
         GSZ_TRY(code_chunks(c));
     } while (settle(c));
@@ -363,13 +430,17 @@ static int run(encoding *c, const gsz_input *in, int named, const gsz_options *o
 }
 
 static void release(encoding *c) {
-    for (size_t i = 0; c->plans != NULL && i < c->count; i++) {
+    for (size_t i = 0; c->plans != NULL && i < c->nplans; i++) {
         release_parts(c->heap, &c->plans[i]);
         gsz_structure_release(c->heap, &c->plans[i].source.structure);
     }
     gsz_model_writer_release(&c->model);
     gsz_release(c->heap, c->jobs, c->njobs * sizeof(job));
-    gsz_release(c->heap, c->plans, c->count * sizeof(plan));
+    gsz_release(c->heap, c->plans, c->nplans * sizeof(plan));
+    for (unsigned d = 0; d < GSZ_DTYPES; d++) {
+        const gsz_tensor *t = &c->gathered.runs[d].tensor;
+        gsz_release(c->heap, (void *)c->runs[d].data, (size_t)t->elements * t->itemsize);
+    }
     for (unsigned i = 0; i < c->nworkers; i++) gsz_work_release(&c->work[i]);
 }
 
@@ -381,7 +452,8 @@ int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_opti
     unsigned nworkers = gsz_worker_count(options);
     GSZ_CHECK(named || count == 1, GSZ_E_PARAMETER);
     GSZ_CHECK(count == 0 || tensors != NULL, GSZ_E_PARAMETER);
-    GSZ_CHECK(count <= SIZE_MAX / sizeof(plan), GSZ_E_TOO_LARGE);
+    GSZ_CHECK(count <= SIZE_MAX / sizeof(plan) - GSZ_DTYPES, GSZ_E_TOO_LARGE);
+    GSZ_CHECK(options->bound_over == GSZ_OVER_TENSOR || options->bound_over == GSZ_OVER_MESSAGE, GSZ_E_PARAMETER);
     GSZ_CHECK(options->slots == 0 || options->slot < options->slots, GSZ_E_PARAMETER);
     gsz_heap_init(&heap, options);
     gsz_writer_init(&out, &heap);
@@ -399,6 +471,28 @@ int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_opti
     } else {
         gsz_writer_release(&out);
     }
+    gsz_heap_destroy(&heap);
+    return status;
+}
+
+int gsz_error_bound(const gsz_input *tensor, const gsz_options *options, double *eb) {
+    gsz_heap heap;
+    gsz_entry e;
+    gsz_scratch k = {NULL, 0};
+    memset(&e, 0, sizeof e);
+    *eb = 0;
+    GSZ_TRY(check_input(tensor, 0, GSZ_OVER_TENSOR));
+    GSZ_TRY(set_entry(tensor, &e));
+    GSZ_CHECK(e.tensor.elements == 0 || tensor->data != NULL, GSZ_E_PARAMETER);
+    if (!gsz_is_float(tensor->dtype) || e.tensor.elements == 0) return GSZ_OK;
+    gsz_heap_init(&heap, options);
+    gsz_fpenv saved = gsz_fp_enter();
+    int status = gsz_scratch_reserve(&heap, &k, GSZ_MIN((size_t)e.tensor.elements, GSZ_CHUNK) * sizeof(int32_t));
+    if (status == GSZ_OK)
+        status = gsz_resolve_bound(gsz_kernels_for(gsz_cpu_features() & options->cpu_mask), tensor->dtype, tensor->data,
+                                   (size_t)e.tensor.elements, tensor->mode, tensor->bound, (int32_t *)k.data, eb);
+    gsz_fp_leave(saved);
+    gsz_scratch_release(&heap, &k);
     gsz_heap_destroy(&heap);
     return status;
 }

@@ -85,7 +85,8 @@ typedef enum {
     GSZ_CODEC_RAW = 2,       /* stored */
     GSZ_CODEC_EXACT = 3,     /* bit-exact: byte planes, entropy coded */
     GSZ_CODEC_UNIFORM = 4,   /* absolute error bound: uniform quantiser, Huffman */
-    GSZ_CODEC_MODEL = 5      /* absolute error bound: the gradient model, rANS */
+    GSZ_CODEC_MODEL = 5,     /* absolute error bound: the gradient model, rANS */
+    GSZ_CODEC_GATHERED = 7   /* bit-exact: small tensors of a dtype in one section */
 } gsz_codec;
 
 /* Where the bins lie. */
@@ -104,6 +105,10 @@ typedef enum {
     GSZ_LEVEL_FAST = 1,      /* uniform quantiser, Lorenzo prediction, Huffman */
     GSZ_LEVEL_BEST = 2       /* the gradient model, its choices tried instead of predicted */
 } gsz_level;
+
+/* What GSZ_REL and GSZ_RMS measure: the range or the root mean square of each tensor's values, or of the finite values of all
+ * tensors of a message that have a bound, which then gives tensors of one `bound` one eb. */
+typedef enum { GSZ_OVER_TENSOR = 0, GSZ_OVER_MESSAGE = 1 } gsz_bound_over;
 
 /* CPU features that hot loops may use; every mask gives the same bytes. */
 #define GSZ_CPU_AVX2 1u
@@ -128,6 +133,7 @@ typedef struct {
     int seeded;
     uint64_t seed;
     uint32_t slot, slots;       /* client `slot` of `slots` shifts the offsets of a shared seed by slot / slots bin; 0, 0 = not */
+    int bound_over;             /* gsz_bound_over; GSZ_OVER_MESSAGE is for GSZ_ABS, GSZ_REL and GSZ_RMS */
 } gsz_options;
 
 void gsz_options_init(gsz_options *options);
@@ -150,6 +156,10 @@ typedef struct {
 /* Zeros, and the choices left to the library: GSZ_PREDICT_AUTO, GSZ_LEVEL_BALANCED, GSZ_GRID_AUTO. */
 void gsz_input_init(gsz_input *input);
 
+/* The absolute bound that a tensor's bound and mode mean for its values; 0 = bit-exact.  Under GSZ_GRID_AUTO and the gradient
+ * model the eb of a message is at most so much. */
+int gsz_error_bound(const gsz_input *tensor, const gsz_options *options, double *eb);
+
 /* Largest size of a message holding these tensors (data may be NULL), 0 if not representable. */
 uint64_t gsz_compress_bound(const gsz_input *tensors, size_t count, int named);
 
@@ -168,7 +178,7 @@ typedef struct {
     const uint64_t *shape;
     uint64_t elements;
     uint64_t nbytes;            /* decoded */
-    uint64_t compressed;        /* bytes of its table entry and its section; its share where segments hold several tensors */
+    uint64_t compressed;        /* bytes of its table entry and its section; its share where several tensors have one */
     int codec;                  /* gsz_codec */
     int mode, grid, predictor, coder;   /* meaningful for GSZ_CODEC_UNIFORM and GSZ_CODEC_MODEL */
     double eb;                  /* absolute bound; 0 for the bit-exact codecs */

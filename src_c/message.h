@@ -2,10 +2,12 @@
 #ifndef GSZ_MESSAGE_H
 #define GSZ_MESSAGE_H
 
-#include "table.h"
+#include "gathered.h"
+#include "packed.h"
 
 static const uint8_t gsz_magic[3] = {'G', 'S', 'Z'};
 #define GSZ_FLAG_NAMED 1u
+#define GSZ_FLAG_PACKED 2u         /* the entries of the table are packed */
 
 /* Shortest message: magic, version, flags, header length, checksum. */
 #define GSZ_PRELUDE 5

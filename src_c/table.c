@@ -46,7 +46,7 @@ int gsz_entry_write(gsz_table_state *state, const gsz_entry *e, int named, gsz_w
     GSZ_TRY(gsz_put_u8(out, t->ndim));
     for (unsigned i = 0; i < t->ndim; i++) GSZ_TRY(gsz_put_varint(out, t->shape[i]));
     if (t->codec == GSZ_CODEC_CONSTANT) return gsz_put_bytes(out, e->constant, t->itemsize);
-    if (t->codec >= GSZ_CODEC_UNIFORM) GSZ_TRY(write_bound(state, t, out));
+    if (gsz_is_bounded(t->codec)) GSZ_TRY(write_bound(state, t, out));
     if (t->codec == GSZ_CODEC_UNIFORM) GSZ_TRY(gsz_put_u8(out, (unsigned)t->predictor | (unsigned)t->coder << 4));
     return gsz_has_section(t->codec) ? gsz_put_varint(out, e->section_size) : GSZ_OK;
 }
@@ -81,7 +81,7 @@ static int read_shape(gsz_reader *in, uint64_t *pool, gsz_tensor *t) {
     GSZ_CHECK(gsz_get_u8(in, &kind), GSZ_E_HEADER);
     t->dtype = (int)(kind & 31);
     t->codec = (int)(kind >> 5);
-    GSZ_CHECK(gsz_itemsize(t->dtype) != 0 && t->codec <= GSZ_CODEC_MODEL, GSZ_E_RESERVED);
+    GSZ_CHECK(gsz_itemsize(t->dtype) != 0 && t->codec != 6, GSZ_E_RESERVED);
     GSZ_CHECK(gsz_get_u8(in, &t->ndim) && t->ndim <= GSZ_MAX_DIMS, GSZ_E_HEADER);
     for (unsigned i = 0; i < t->ndim; i++) GSZ_CHECK(gsz_get_varint(in, &pool[i]) == 1, GSZ_E_HEADER);
     t->shape = pool;
@@ -117,7 +117,7 @@ static int read_predictor(gsz_reader *in, gsz_tensor *t) {
     return GSZ_OK;
 }
 
-static int read_section_size(gsz_reader *in, gsz_entry *e) {
+int gsz_section_size_read(gsz_reader *in, gsz_entry *e) {
     const gsz_tensor *t = &e->tensor;
     GSZ_CHECK(gsz_get_varint(in, &e->section_size) == 1 && e->section_size <= GSZ_MAX_BYTES, GSZ_E_HEADER);
     if (t->codec == GSZ_CODEC_RAW) {
@@ -137,10 +137,10 @@ int gsz_entry_read(gsz_table_state *state, gsz_reader *in, int named, uint64_t *
     GSZ_TRY(read_shape(in, shape_pool, t));
     GSZ_CHECK((t->codec == GSZ_CODEC_EMPTY) == (t->elements == 0), GSZ_E_HEADER);
     if (t->codec == GSZ_CODEC_CONSTANT) GSZ_CHECK(gsz_get_bytes(in, t->itemsize, &e->constant), GSZ_E_HEADER);
-    if (t->codec >= GSZ_CODEC_UNIFORM) GSZ_TRY(read_bound(state, in, t));
+    if (gsz_is_bounded(t->codec)) GSZ_TRY(read_bound(state, in, t));
     if (t->codec == GSZ_CODEC_UNIFORM) GSZ_TRY(read_predictor(in, t));
     if (t->codec == GSZ_CODEC_MODEL) t->predictor = GSZ_PREDICT_STRUCTURE, t->coder = GSZ_CODER_RANS;
-    if (gsz_has_section(t->codec)) GSZ_TRY(read_section_size(in, e));
+    if (gsz_has_section(t->codec)) GSZ_TRY(gsz_section_size_read(in, e));
     e->entry_size = (uint64_t)(in->p - start);
     return GSZ_OK;
 }

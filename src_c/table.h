@@ -19,7 +19,8 @@ GSZ_INLINE const gsz_entry *gsz_entry_at(const gsz_entry *first, size_t i, size_
     return (const gsz_entry *)(const void *)((const uint8_t *)first + i * stride);
 }
 
-/* Has this codec a section of its own? */
+/* Has this codec an error bound, or a section of its own? */
+GSZ_INLINE int gsz_is_bounded(int codec) { return codec == GSZ_CODEC_UNIFORM || codec == GSZ_CODEC_MODEL; }
 GSZ_INLINE int gsz_has_section(int codec) { return codec >= GSZ_CODEC_RAW && codec <= GSZ_CODEC_UNIFORM; }
 
 /* What an entry may repeat of those before it.  Zeros at the start of a table. */
@@ -29,6 +30,9 @@ typedef struct { const char *name; size_t name_length; double eb; } gsz_table_st
  * n bytes takes n - 2 GSZ_MAX_SHARED. */
 int gsz_entry_write(gsz_table_state *state, const gsz_entry *e, int named, gsz_writer *out);
 int gsz_entry_read(gsz_table_state *state, gsz_reader *in, int named, uint64_t *shape_pool, char *name_pool, gsz_entry *e);
+
+/* The length of an exact, raw or uniform section. */
+int gsz_section_size_read(gsz_reader *in, gsz_entry *e);
 
 /* Whether a name may stand in a table: UTF-8, no surrogates, not too long. */
 int gsz_name_ok(const char *name, size_t length);

@@ -13,8 +13,6 @@ size_t gsz_itemsize(int dtype) {
     }
 }
 
-static int is_float(int dtype) { return dtype >= GSZ_FLOAT16 && dtype <= GSZ_FLOAT64; }
-
 /* Dimensions of size 0 count as 1 here, so that every partial product is representable. */
 int gsz_tensor_measure(gsz_tensor *t) {
     uint64_t bytes = t->itemsize = gsz_itemsize(t->dtype);
@@ -177,11 +175,12 @@ int gsz_tensor_plan(gsz_work *work, gsz_tensor *t, const gsz_input *in) {
     if (n == 0) t->codec = GSZ_CODEC_EMPTY;
     else if (all_equal(in->data, n, t->itemsize)) t->codec = GSZ_CODEC_CONSTANT;
     else t->codec = GSZ_CODEC_EXACT;
-    if (t->codec != GSZ_CODEC_EXACT || !is_float(t->dtype) || !(in->bound > 0)) return GSZ_OK;
+    if (t->codec != GSZ_CODEC_EXACT || !gsz_is_float(t->dtype) || !(in->bound > 0)) return GSZ_OK;
     /* what is measured on the data is measured on whole bins */
     const int measured = (t->mode == GSZ_L2 || t->mode == GSZ_PSNR) && (in->grid == GSZ_GRID_AUTO || in->grid == GSZ_GRID_ALIGNED);
     if (measured) GSZ_TRY(gsz_scratch_reserve(work->heap, &work->k, GSZ_MIN(n, GSZ_CHUNK) * sizeof(int32_t)));
-    GSZ_TRY(gsz_resolve_bound(work->kernels, t->dtype, in->data, n, t->mode, in->bound, measured ? (int32_t *)work->k.data : NULL, &t->eb));
+    if (t->joint != NULL) t->eb = gsz_joint_bound(t->dtype, t->joint, t->mode, in->bound);
+    else GSZ_TRY(gsz_resolve_bound(work->kernels, t->dtype, in->data, n, t->mode, in->bound, measured ? (int32_t *)work->k.data : NULL, &t->eb));
     if (!(t->eb > 0)) return GSZ_OK;
     gsz_tensor_plan_uniform(t, in);
     if (!for_model(t, in)) return GSZ_OK;
@@ -190,7 +189,7 @@ int gsz_tensor_plan(gsz_work *work, gsz_tensor *t, const gsz_input *in) {
     t->predictor = in->predictor == GSZ_PREDICT_AUTO && in->level != GSZ_LEVEL_FAST ? GSZ_PREDICT_LOW_RANK : in->predictor;
     if (t->predictor != GSZ_PREDICT_LOW_RANK) t->predictor = GSZ_PREDICT_STRUCTURE;
     t->coder = GSZ_CODER_RANS;
-    if (!measured) t->eb = short_bound(t);
+    if (!measured && t->joint == NULL) t->eb = short_bound(t);
     return GSZ_OK;
 }
 
@@ -207,7 +206,7 @@ int gsz_tensor_encode_chunk(gsz_work *work, const gsz_tensor *t, const void *x, 
     size_t n = chunk_size(t, chunk, index);
     x = (const uint8_t *)x + index * chunk * t->itemsize;
     if (t->codec == GSZ_CODEC_EXACT)
-        return gsz_exact_encode(work, x, n, t->itemsize, is_float(t->dtype) ? GSZ_KIND_FLOAT : GSZ_KIND_INTEGER, out);
+        return gsz_exact_encode(work, x, n, t->itemsize, gsz_is_float(t->dtype) ? GSZ_KIND_FLOAT : GSZ_KIND_INTEGER, out);
     u.step = gsz_step(t->dtype, t->eb);
     return gsz_uniform_encode(work, &u, x, n, out);
 }

@@ -2,7 +2,10 @@
 #ifndef GSZ_TENSOR_H
 #define GSZ_TENSOR_H
 
+#include "bound.h"
 #include "uniform.h"
+
+GSZ_INLINE int gsz_is_float(int dtype) { return dtype >= GSZ_FLOAT16 && dtype <= GSZ_FLOAT64; }
 
 /* Grids with random offsets. */
 GSZ_INLINE int gsz_is_random(int grid) { return grid == GSZ_GRID_DITHERED || grid == GSZ_GRID_SHRUNK; }
@@ -16,6 +19,7 @@ typedef struct {
     size_t itemsize;
     int codec, mode, grid, predictor, coder;
     double eb;
+    const gsz_spread *joint;    /* encoder: of the whole message, NULL = each tensor has its own */
     int smooth;             /* encoder: Lorenzo prediction looks much better than none */
 } gsz_tensor;
 

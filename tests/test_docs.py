@@ -50,7 +50,7 @@ def test_docstrings(name):
 
 
 def test_public_functions_have_examples():
-    for name in ("compress", "decompress", "compress_bound", "compress_tensors", "info", "verify"):
+    for name in ("compress", "decompress", "compress_bound", "compress_tensors", "open", "quantize", "info", "verify"):
         assert ">>>" in getattr(gradsz, name).__doc__, name
 
 
@@ -107,14 +107,23 @@ def test_c_example(tmp_path):
     """docs/example.c is what docs/c-api.md shows; it compiles, runs and succeeds."""
     source = ROOT / "docs" / "example.c"
     assert source.read_text(encoding="utf-8") in (ROOT / "docs" / "c-api.md").read_text(encoding="utf-8")
+    said = run_c_example(source, tmp_path)
+    assert "every weight is within the bound" in said
+    assert "damaged: checksum mismatch" in said
+
+
+def test_c_example_of_a_model(tmp_path):
+    said = run_c_example(ROOT / "docs" / "example_model.c", tmp_path)
+    assert "every tensor is within its bound" in said and "layers.7.bias is what it was" in said
+
+
+def run_c_example(source, tmp_path):
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
     if compiler is None:
         pytest.skip("no C compiler")
     core = ROOT / "src_c"
     files = [source, *sorted(core.glob("*.c")), *sorted(core.glob("*/*.c"))]
     program = tmp_path / "example"
-    subprocess.run([compiler, "-std=c99", "-ffp-contract=off", f"-I{core}", *map(str, files), "-lpthread", "-o", str(program)],
+    subprocess.run([compiler, "-std=c99", "-Wall", "-Wextra", "-ffp-contract=off", f"-I{core}", *map(str, files), "-lpthread", "-o", str(program)],
                    check=True, capture_output=True, text=True)
-    result = subprocess.run([str(program)], check=True, capture_output=True, text=True)
-    assert "every weight is within the bound" in result.stdout
-    assert "damaged: checksum mismatch" in result.stdout
+    return subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout

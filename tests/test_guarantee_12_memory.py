@@ -89,7 +89,8 @@ def test_hostile_claims_under_a_tight_limit_of_memory():
             uniform = wire.start(2, wire.UNIFORM, [n]) + bound + b"\\0"
             exact = wire.start(2, wire.EXACT, [n])
             models = [wire.start(2, wire.MODEL, shape) + bound + bytes(11) for shape in ([n], [64, n // 64], [n // 64, 4, 4, 4])]
-            for table in (uniform, exact, *models):
+            gathered = wire.start(2, wire.GATHERED, [n])
+            for table in (uniform, exact, gathered, *models):
                 for section in (b"\\0\\x80", b"\\1" * 40, bytes(300), b"\\xff" * 300):
                     message = wire.frame(table + wire.varint(len(section)), [section])
                     try:
@@ -102,6 +103,22 @@ def test_hostile_claims_under_a_tight_limit_of_memory():
                 except gradsz.GradszError:
                     continue
                 sys.exit("accepted")
+    """)
+
+
+def test_packed_entries_under_a_tight_limit_of_memory():
+    """A small message of long names: what they take is in proportion to at most 131,072 bytes of entries."""
+    in_a_process("""
+        message = gradsz.compress_tensors({"x" * 250 + str(i) + "y" * 250: np.int8(1) for i in range(12000)}, 0)
+        assert message[4] == 3 and len(message) < 20_000
+        allow(48 << 20)
+        assert gradsz.info(message).raw_nbytes == 12000
+        for claim in (2**17, 2**17 + 1, 2**40):
+            try:
+                gradsz.info(wire.frame(wire.varint(claim) + wire.varint(len(message)) + message, flags=3))
+            except gradsz.CorruptError:
+                continue
+            sys.exit("accepted")
     """)
 
 
@@ -122,6 +139,32 @@ def test_running_out_of_memory_is_an_error_not_a_crash():
         assert "LimitError" in outcomes, outcomes
         allow(1 << 30)
         assert gradsz.verify(a, gradsz.decompress(message), 1e-2)
+    """)
+
+
+@pytest.mark.parametrize("level, bound", [("fast", 1e-2), ("balanced", 1e-2), ("balanced", 1e-5)])
+def test_a_model_of_25_million_parameters_takes_two_and_a_half_times_its_size(level, bound, tmp_path):
+    """200 tensors: the model itself and its message to compress it, likewise to decompress it; resident memory at its peak."""
+    path = tmp_path / "model.gsz"
+    measure = """
+        def peak():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        gradsz.decompress_tensors(gradsz.compress_tensors({"a": np.arange(5000.0)}, 1e-2))
+        before = peak()
+    """
+    in_a_process(measure + f"""
+        rng, model = np.random.default_rng(0), {{}}
+        for i in range(100):
+            model[f"layers.{{i}}.weight"] = rng.standard_normal(dtype="f4", size=(500, 499))
+            model[f"layers.{{i}}.bias"] = rng.standard_normal(dtype="f4", size=500)
+        message = gradsz.compress_tensors(model, {bound}, level="{level}")
+        assert peak() - before <= 2.5 * 100_000_000, peak() - before
+        open({str(path)!r}, "wb").write(message)
+    """)
+    in_a_process(measure + f"""
+        model = gradsz.decompress_tensors(open({str(path)!r}, "rb").read())
+        assert sum(a.nbytes for a in model.values()) == 100_000_000
+        assert peak() - before <= 2 * 100_000_000, peak() - before
     """)
 
 

@@ -58,7 +58,7 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
             return value, at
 
 
-EMPTY, CONSTANT, RAW, EXACT, UNIFORM, MODEL = range(6)      # codecs
+EMPTY, CONSTANT, RAW, EXACT, UNIFORM, MODEL, _, GATHERED = range(8)     # codecs
 
 
 def start(dtype: int, codec: int, shape) -> bytes:

@@ -237,6 +237,21 @@ static const sample sample_shared[] = {
 };
 #define SAMPLE_SHARED (sizeof sample_shared / sizeof sample_shared[0])
 
+/* Small bit-exact tensors of one message, gathered by their dtypes; two that are not, and enough entries to be packed. */
+static const sample sample_small[] = {
+    {GSZ_FLOAT32, 1, {40}, NORMAL, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_INT64, 0, {0}, NORMAL, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT32, 2, {3, 5}, ANY_BITS, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT32, 1, {1025}, SPARSE, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_BFLOAT16, 1, {30}, ANY_BITS, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_INT64, 1, {9}, SMOOTH, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_BOOL, 1, {50}, SPARSE, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT32, 1, {1024}, SMOOTH, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_FLOAT32, 1, {2000}, NORMAL, 2e-2, GSZ_ABS, GSZ_PREDICT_AUTO},
+    {GSZ_INT64, 1, {2}, NORMAL, 0, GSZ_ABS, GSZ_PREDICT_AUTO},
+};
+#define SAMPLE_SMALL (sizeof sample_small / sizeof sample_small[0])
+
 /* Of more than 2^20 elements, so in several segments; almost all zeros, so in few bytes. */
 static const sample sample_cut[] = {
     {GSZ_FLOAT16, 2, {1100, 1024}, RARE, 5e-2, GSZ_ABS, GSZ_PREDICT_LOW_RANK, GSZ_LEVEL_BALANCED, CENTRED},

@@ -90,33 +90,36 @@ static void each_budget(setup *t, int (*call)(setup *), uint64_t step) {
     t->options.max_memory = 0;
 }
 
-/* Several tensors in a message: names are kept, sorted and compared, segments shared, factors of low rank made. */
-static void named_tensors(void) {
+/* Several tensors in a message: names are kept, sorted and compared, segments shared, factors of low rank made,
+ * small tensors gathered, entries packed. */
+static void named_tensors(const sample *samples, size_t count) {
     setup t;
-    gsz_input in[SAMPLE_SHARED];
-    void *data[SAMPLE_SHARED], *out;
+    gsz_input in[SAMPLE_MOST];
+    void *data[SAMPLE_MOST], *out;
     uint8_t *message;
     size_t size, nbytes, calls;
     begin(&t, &sample_set[0]);
-    for (size_t i = 0; i < SAMPLE_SHARED; i++) {
-        data[i] = sample_make(&sample_shared[i], i);
-        in[i] = sample_input(&sample_shared[i], data[i]);
-        in[i].name = &"abcdefgh"[i];
-        in[i].name_length = 1;
+    for (size_t i = 0; i < count; i++) {
+        data[i] = sample_make(&samples[i], i);
+        in[i] = sample_input(&samples[i], data[i]);
+        in[i].name = &"abcdefghijklmnopqrst"[i];
+        in[i].name_length = 4;
     }
-    t.options.nthreads = 2;
-    CHECK_EQ(gsz_encode(in, SAMPLE_SHARED, 1, &t.options, &message, &size), GSZ_OK);
+    t.options.bound_over = GSZ_OVER_MESSAGE;
+    gsz_options threads = t.options;
+    threads.nthreads = 2;
+    threads.allocator = NULL;           /* the counter is for one thread */
+    CHECK_EQ(gsz_encode(in, count, 1, &threads, &message, &size), GSZ_OK);
     uint8_t *kept = check_copy(message, size);
-    gsz_free(&t.options, message);
-    t.options.nthreads = 1;
+    gsz_free(&threads, message);
     t.c.calls = 0;
-    CHECK_EQ(gsz_encode(in, SAMPLE_SHARED, 1, &t.options, &message, &size), GSZ_OK);
+    CHECK_EQ(gsz_encode(in, count, 1, &t.options, &message, &size), GSZ_OK);
     gsz_free(&t.options, message);
     calls = t.c.calls;
     for (size_t n = 1; n <= calls; n++) {
         t.c.calls = 0;
         t.c.fail_at = n;
-        CHECK_EQ(gsz_encode(in, SAMPLE_SHARED, 1, &t.options, &message, &size), GSZ_E_MEMORY);
+        CHECK_EQ(gsz_encode(in, count, 1, &t.options, &message, &size), GSZ_E_MEMORY);
         CHECK_EQ(t.c.live, 0);
     }
     for (size_t n = 1;; n++) {
@@ -142,7 +145,7 @@ static void named_tensors(void) {
         CHECK_EQ(status, GSZ_E_MEMORY);
     }
     gsz_close(m);
-    for (size_t i = 0; i < SAMPLE_SHARED; i++) free(data[i]);
+    for (size_t i = 0; i < count; i++) free(data[i]);
     free(kept);
     finish(&t);
 }
@@ -165,6 +168,7 @@ int main(void) {
         CHECK_EQ(decode(&t), GSZ_OK);
         finish(&t);
     }
-    named_tensors();
+    named_tensors(sample_shared, SAMPLE_SHARED);
+    named_tensors(sample_small, SAMPLE_SMALL);
     return check_report("alloc");
 }

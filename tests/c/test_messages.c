@@ -171,17 +171,90 @@ static void samples_reach(void) {
     }
 }
 
+/* What is bit-exact and of at most 1,024 elements is gathered, and damage of a run is damage of its tensors alone. */
+static void small(void) {
+    subject s;
+    gsz_message *m;
+    unsigned gathered = 0;
+    begin(&s, sample_small, SAMPLE_SMALL);
+    CHECK((s.data[4] & 2) != 0);                            /* packed */
+    for (size_t i = 0; i < SAMPLE_SMALL; i++) {
+        gsz_info info;
+        CHECK_EQ(gsz_message_info(s.m, i, &info), GSZ_OK);
+        const int is = info.codec == GSZ_CODEC_GATHERED;
+        CHECK_EQ(is, info.eb == 0 && info.elements <= 1024 && info.codec != GSZ_CODEC_CONSTANT);
+        gathered += (unsigned)is << i;
+    }
+    unsigned floats = 0, others = 0;
+    for (size_t i = 0; i < SAMPLE_SMALL; i++)
+        if (gathered >> i & 1) *(sample_small[i].dtype == GSZ_FLOAT32 ? &floats : &others) |= 1u << i;
+    const unsigned last = (1u << SAMPLE_SMALL) - 1 - gathered;
+    for (size_t at = 0; at < s.size; at++) {                /* sections of runs stand behind the others */
+        s.data[at] ^= 1;
+        if (gsz_open(s.data, s.size, &options, &m) == GSZ_OK) {
+            const unsigned bad = (decode_set(m, &s, floats) != GSZ_OK) + (decode_set(m, &s, last) != GSZ_OK) + (decode_set(m, &s, others) != GSZ_OK);
+            CHECK_EQ(bad, 1);
+            CHECK(decode_set(m, &s, (1u << SAMPLE_SMALL) - 1) != GSZ_OK);
+            gsz_close(m);
+        }
+        s.data[at] ^= 1;
+    }
+    end(&s);
+}
+
+/* One range for all tensors that may lose: with the same bound they have the same eb; and gsz_error_bound tells that of one. */
+static void bound_over_the_message(void) {
+    sample s[4] = {{GSZ_FLOAT32, 1, {3000}, NORMAL, 1e-2, GSZ_REL, GSZ_PREDICT_AUTO}, {GSZ_FLOAT64, 2, {50, 40}, OUTER, 1e-2, GSZ_REL, GSZ_PREDICT_AUTO},
+                   {GSZ_FLOAT16, 1, {2000}, NORMAL, 1e-2, GSZ_REL, GSZ_PREDICT_NONE, GSZ_LEVEL_FAST, ANY_GRID}, {GSZ_FLOAT32, 1, {9}, NORMAL, 0, GSZ_REL, GSZ_PREDICT_AUTO}};
+    gsz_options over = options;
+    gsz_message *m;
+    gsz_info info[4];
+    size_t size;
+    double widest = 0, eb;
+    for (unsigned i = 0; i < 3; i++) {
+        void *data = sample_make(&s[i], i + 7);
+        const gsz_input in = sample_input(&s[i], data);
+        CHECK_EQ(gsz_error_bound(&in, &options, &eb), GSZ_OK);
+        if (eb > widest) widest = eb;
+        free(data);
+    }
+    over.bound_over = GSZ_OVER_MESSAGE;
+    uint8_t *message = sample_tensors(s, 4, 7, &over, &size);
+    CHECK_EQ(gsz_open(message, size, &options, &m), GSZ_OK);
+    for (unsigned i = 0; i < 4; i++) CHECK_EQ(gsz_message_info(m, i, &info[i]), GSZ_OK);
+    CHECK(info[0].eb == info[1].eb && info[1].eb == info[2].eb && info[3].eb == 0);
+    CHECK(info[0].eb >= widest * (1 - 0x1p-11) && info[0].eb <= 2 * widest);        /* values of both signs: no range is inside out */
+    gsz_close(m);
+    free(message);
+
+    void *data = sample_make(&s[0], 1);
+    gsz_input in = sample_input(&s[0], data);
+    in.mode = GSZ_L2;
+    CHECK_EQ(gsz_encode(&in, 1, 0, &over, &message, &size), GSZ_E_PARAMETER);
+    over.bound_over = 2;
+    in.mode = GSZ_ABS;
+    CHECK_EQ(gsz_encode(&in, 1, 0, &over, &message, &size), GSZ_E_PARAMETER);
+    CHECK(gsz_error_bound(&in, &options, &eb) == GSZ_OK && eb == 1e-2);
+    in.bound = -1;
+    CHECK_EQ(gsz_error_bound(&in, &options, &eb), GSZ_E_PARAMETER);
+    free(data);
+}
+
 int main(void) {
     gsz_options_init(&options);
     samples_reach();
     subsets(sample_shared, SAMPLE_SHARED, 1);
     subsets(sample_cut, SAMPLE_CUT, 1);
+    subsets(sample_small, SAMPLE_SMALL, 1);
+    small();
+    bound_over_the_message();
     subsets(sample_set, 13, 97);
     subsets(sample_set + SAMPLE_SET - 13, 13, 97);
     damage();
     arguments();
     sizes(sample_shared, SAMPLE_SHARED, 250);
     sizes(sample_cut, SAMPLE_CUT, 250);
+    sizes(sample_small, SAMPLE_SMALL, 250);
     bits(sample_shared, SAMPLE_SHARED);
     bits(sample_cut, SAMPLE_CUT);
     return check_report("messages");

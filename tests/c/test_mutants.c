@@ -5,8 +5,8 @@
 
 typedef struct { uint8_t *data; size_t size; } message;
 
-/* Samples alone, tensors of one message with names, and last one that is cut into segments: slow, so used sparsely. */
-#define SEEDS (SAMPLE_SET + 3)
+/* Samples alone, tensors of one message with names, gathered ones with packed entries, and last one that is cut into segments: slow, so used sparsely. */
+#define SEEDS (SAMPLE_SET + 4)
 #define CUT (SEEDS - 1)
 #define CUT_EVERY 800
 
@@ -22,14 +22,15 @@ static void make_seeds(void) {
     }
     seeds[SAMPLE_SET].data = sample_tensors(sample_set + 4, 12, 1, &options, &seeds[SAMPLE_SET].size);
     seeds[SAMPLE_SET + 1].data = sample_tensors(sample_shared, SAMPLE_SHARED, 1, &options, &seeds[SAMPLE_SET + 1].size);
+    seeds[SAMPLE_SET + 2].data = sample_tensors(sample_small, SAMPLE_SMALL, 1, &options, &seeds[SAMPLE_SET + 2].size);
     seeds[CUT].data = sample_tensors(sample_cut, SAMPLE_CUT, 1, &options, &seeds[CUT].size);
 }
 
-/* Half of the seeds are of the gradient model. */
+/* Half of the seeds are of the gradient model, or of small tensors. */
 static const message *choose(long i, uint64_t *seed) {
     uint64_t r = check_random(seed);
     if (i % CUT_EVERY < 2) return &seeds[CUT];
-    return &seeds[r >> 32 & 1 ? r % (SAMPLE_SET + 1) : SAMPLE_FIRST_MODEL + r % (SAMPLE_SET + 2 - SAMPLE_FIRST_MODEL)];
+    return &seeds[r >> 32 & 1 ? r % (SAMPLE_SET + 1) : SAMPLE_FIRST_MODEL + r % (SAMPLE_SET + 3 - SAMPLE_FIRST_MODEL)];
 }
 
 /* One to three edits: a flipped bit, a random or telling byte, bytes taken out, put in or copied. */

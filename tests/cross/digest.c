@@ -200,6 +200,7 @@ int main(int argc, char **argv) {
     named(sample_set, SAMPLE_MOST, "named");
     named(sample_shared, SAMPLE_SHARED, "shared");
     named(sample_cut, SAMPLE_CUT, "cut");
+    named(sample_small, SAMPLE_SMALL, "small");
     large();
     return 0;
 }

@@ -28,6 +28,7 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
     int8 = lambda shape: draw.raw(draw.INT8, shape, bytes(math.prod(shape)))    # noqa: E731
     bound = lambda eb: plain(draw.chunk(ok), eb=eb)                             # noqa: E731
     zeros = b"\x80"
+    small = [draw.entry(draw.INT8, [3], draw.GATHERED, name=b"a"), draw.entry(draw.INT16, [2], draw.GATHERED, name=b"b")]
     one_plane = lambda payload, n=2: draw.message(draw.exact(draw.INT8, [n], payload))      # noqa: E731
 
     def name(data: bytes) -> bytes:
@@ -44,7 +45,7 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
         "magic_short": (b"GX", C, 10, "8: the first bytes are not those of the magic"),
         "version": (draw.header(scalar, version=1), U, 11, "2: version"),
         "version_255": (draw.header(scalar, version=255), U, 11, "2: version"),
-        "flags": (draw.header(scalar, flags=2), U, 12, "2: reserved flags"),
+        "flags": (draw.header(scalar, flags=4), U, 12, "2: reserved flags"),
         "nothing": (b"", T, 20, "8: no bytes"),
         "cut_magic": (whole[:2], T, 20, "2: stops in the magic"),
         "cut_length": (b"GSZ\0\0\x80", T, 20, "2: stops in the table length"),
@@ -109,7 +110,6 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
                           L, 62, "2: 2^64 bytes in all"),
         # 3.2 codecs
         "codec": (draw.message((draw.entry(draw.INT8, [1], 6), None)), U, 12, "3.2: reserved codec"),
-        "codec_7": (draw.message((draw.entry(draw.INT8, [1], 7), None)), U, 12, "3.2: reserved codec"),
         "codec_empty": (draw.message((draw.entry(draw.INT8, [1], draw.EMPTY), None)),
             C, 32, "3.2: empty, with elements"),
         "codec_raw_empty": (draw.message(int8([0])), C, 32, "3.2: raw, without elements"),
@@ -149,6 +149,28 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
         "chunks_left": (plain(b"\2\2\0\x80\0\x80\0", n=2**16 + 1), C, 35, "3.3: a byte after the chunks"),
         "chunks_missing": (plain(b"\x80\x80", n=2**16 + 1), C, 35, "3.3: half a chunk length"),
         "section_empty": (plain(b""), C, 32, "3.3: no chunk"),
+        # 3.4 gathered tensors
+        "gathered_empty": (draw.gathered([draw.entry(draw.INT8, [0], draw.GATHERED)], b"", flags=0), C, 32, "3.2: gathered, without elements"),
+        "gathered_missing": (draw.gathered(small, b"\0a"), C, 32, "3.4: a run without a length"),
+        "gathered_length_long": (draw.gathered(small, b"123", b"1234", lengths=b"\x83\0\4"), C, 32, "1.2: not the shortest form"),
+        "gathered_length": (draw.gathered(small, b"123", b"", lengths=b"\3" + draw.varint(2**62 + 1)), C, 32, "2: section length above 2^62"),
+        "gathered_none": (draw.gathered(small, b"123", b"", lengths=b"\3\0"), C, 32, "3.3: more chunks than bytes"),
+        "gathered_left": (draw.gathered(small, b"123", b"1234", lengths=b"\3\4\0"), C, 32, "3: a length without a run"),
+        "gathered_checksum": (draw.gathered(small, b"123", b"1234")[:-4] + b"\0\0\0\0", C, 31, "3.4: checksum of a run"),
+        "gathered_short": (draw.gathered(small, b"\0a", b"1234"), C, 35, "6: two bytes of three"),
+        "gathered_cut": (draw.gathered(small, b"123", b"1234")[:-9], T, 20, "2: stops before the last section"),
+        # 3.5 packed entries
+        "packed_short": (draw.packed(scalar, data=draw.pack(scalar)[:3]), C, 32, "3.5: three packed bytes"),
+        "packed_missing": (draw.packed(scalar, data=draw.pack(scalar)[:-1]), C, 32, "3.5: packed bytes missing"),
+        "packed_left": (draw.packed(scalar, data=draw.pack(scalar) + b"\0"), C, 32, "3.5: packed bytes left"),
+        "packed_end": (draw.packed(scalar, data=draw.pack(scalar)[:-1] + b"\1"), C, 32, "3.5: value that is not low at the end"),
+        "packed_length": (draw.header(draw.varint(3) + draw.varint(9) + draw.pack(scalar), flags=2), C, 32, "3.5: packed bytes beyond the table"),
+        "packed_length_long": (draw.header(b"\x83\0" + draw.varint(len(draw.pack(scalar))) + draw.pack(scalar), flags=2), C, 32, "1.2: not the shortest form"),
+        "packed_limit": (draw.packed(scalar, length=2**17 + 1, data=bytes(2**12)), C, 32, "3.5: a plain length above 2^17"),
+        "packed_ratio": (draw.packed(scalar, length=64 * 4 + 1, data=bytes(4)), C, 32, "3.5: a plain length above 64 packed ones"),
+        "packed_entries": (draw.packed(scalar + b"\0"), C, 32, "3: entries that are not used up"),
+        "packed_entry": (draw.packed(scalar[:-1]), C, 32, "3: half an entry"),
+        "packed_rest": (draw.packed(scalar, b"\0"), C, 32, "3: a table that is not used up"),
         # 4.1 header byte
         "symbols_missing": (plain(b"\0"), C, 35, "4: no symbol string"),
         "symbols_bit4": (plain(draw.chunk(draw.symbols([value(1)] * 4, flags=0x10))), U, 12, "4.1: reserved bit 4"),

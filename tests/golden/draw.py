@@ -16,7 +16,7 @@ from gradsz.errors import CorruptError
 
 FLOAT16, BFLOAT16, FLOAT32, FLOAT64 = 0, 1, 2, 3
 INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, BOOL = range(8, 17)
-EMPTY, CONSTANT, RAW, EXACT, UNIFORM, MODEL = range(6)
+EMPTY, CONSTANT, RAW, EXACT, UNIFORM, MODEL, RESERVED, GATHERED = range(8)
 
 
 # ---- 1. conventions
@@ -111,6 +111,34 @@ def uniform(dtype: int, shape, payload: bytes, eb: float | None = 0.5, predictor
             size: int | None = None, coder: int = 0, name: bytes | None = None):
     fields = bound(eb, mode, grid, size) + bytes([predictor | coder << 4])
     return entry(dtype, shape, UNIFORM, fields + varint(len(payload)), name), payload
+
+
+def gathered(entries: list[bytes], *payloads: bytes, lengths: bytes | None = None, flags: int = 1) -> bytes:
+    """Entries of gathered tensors, and the payloads of their runs."""
+    ends = b"".join(varint(len(payload)) for payload in payloads) if lengths is None else lengths
+    count = varint(len(entries)) if flags & 1 else b""
+    return header(count + b"".join(entries) + ends, flags=flags) + b"".join(map(sealed, payloads))
+
+
+def pack(plain: bytes) -> bytes:
+    """Packed entries, without the lengths before them (3.5)."""
+    model, low, high, out = _reference.BitModel(len(plain)), 0, 2**32 - 1, bytearray()
+    for byte in plain:
+        for i in range(7, -1, -1):
+            cut, bit = low + ((high - low) * model.chance((256 | byte) >> i + 1) >> 16), byte >> i & 1
+            low, high = (low, cut) if bit else (cut + 1, high)
+            model.learn(bit)
+            while low >> 24 == high >> 24:
+                out.append(low >> 24)
+                low, high = low << 8 & 2**32 - 1, (high << 8 & 2**32 - 1) + 255
+        model.plain.append(byte)
+    return bytes(out) + low.to_bytes(4, "big")
+
+
+def packed(plain: bytes, rest: bytes = b"", *, length: int | None = None, data: bytes | None = None, flags: int = 2) -> bytes:
+    """A header with packed entries."""
+    data = pack(plain) if data is None else data
+    return header(varint(len(plain) if length is None else length) + varint(len(data)) + data + rest, flags=flags)
 
 
 def chunks(*parts: bytes) -> bytes:

@@ -164,6 +164,10 @@ def encoded(good: Good) -> None:
     good.tensors("update", "a model update: large tensors lossy, the rest bit-exact", {
         "w": Noise(8).bell(1100, 0.01).astype(np.float32).reshape(22, 50),
         "b": bell[:16], "steps": np.int64(7)}, 1e-2, level="fast")
+    good.tensors("small", "small tensors, gathered, and packed entries", {
+        f"layers.{i}.{part}": value for i in range(9) for part, value in (
+            ("attention.bias", bell[i:i + 40]), ("norm.bias", np.float16(bell[9 * i:9 * i + 8])),
+            ("steps", np.array(1000 + 7 * i)), ("scale", np.float32(2)), ("empty", bell[:0]))}, 1e-2)
     good.tensors("nothing", "names, but no tensors", {}, 0)
 
 
@@ -286,6 +290,14 @@ def drawn(good: Good) -> None:
     long = of_tokens(draw.FLOAT32, [4], large, eb=0.5, name=b"", size=7)
     good.add("drawn_bounds", "a bound of more bytes than it needs, and the same one again", draw.named(
         long, of_tokens(draw.FLOAT64, [4], large, eb=None, name=b"b")))
+    small = [draw.entry(dtype, shape, draw.GATHERED, name=name) for name, dtype, shape in (
+        (b"a", draw.INT16, [3]), (b"b", draw.FLOAT32, [2]), (b"c", draw.INT16, [2**16]), (b"d", draw.INT16, []))]
+    good.add("drawn_gathered", "runs of two dtypes: one stored, one of two chunks", draw.gathered(small, struct.pack("<2f", 1, -2), draw.chunks(
+        b"\1" + draw.coded_plane(b"\x80", 7) + draw.coded_plane(b"\x80", 9), b"\0" + bytes(range(8)))))
+    good.add("drawn_gathered_alone", "a gathered tensor without a name", draw.gathered([small[0][4:]], b"123456", flags=0))
+    good.add("drawn_packed", "packed entry without a name", draw.packed(draw.constant(draw.INT16, [3], b"\1\2")[0]))
+    many = b"".join(draw.constant(draw.INT8, [], b"\1", name=b"%07d" % i)[0] for i in range(300))
+    good.add("drawn_packed_many", "packed entries without names in common", draw.packed(draw.varint(300) + many, flags=3))
     one_int8 = lambda *ends: (draw.entry(draw.INT8, [], draw.CONSTANT, b"\1", *ends), None)     # noqa: E731
     good.add("drawn_names", "names put together from the one before, not as the encoder would", draw.named(
         one_int8(b"abcd"), one_int8(b"", 2, 1), one_int8("é".encode(), 1, 2), one_int8(b"", 3, 1), one_int8(b"x", 0, 0),
