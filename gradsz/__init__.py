@@ -10,11 +10,13 @@ from gradsz._verify import VerifyResult, verify
 from gradsz.api import compress, compress_bound, decompress
 from gradsz.errors import (CorruptError, GradszError, LimitError, ParameterError, TruncatedError,
                            UnsupportedDtypeError, UnsupportedError)
+from gradsz.quantisers import M22, Quantiser, SparseDithering, Spherical, quantiser_from_json
 from gradsz.tensors import compress_tensors, decompress_tensors
 
 __version__ = "0.1.0.dev0"
 
 __all__ = ["compress", "decompress", "compress_bound", "compress_tensors", "decompress_tensors",
+           "SparseDithering", "Spherical", "M22", "Quantiser", "quantiser_from_json",
            "info", "MessageInfo", "TensorInfo", "verify", "VerifyResult",
            "GradszError", "ParameterError", "UnsupportedDtypeError", "CorruptError", "TruncatedError",
            "UnsupportedError", "LimitError", "__version__"]

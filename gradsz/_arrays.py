@@ -50,6 +50,13 @@ def code_of(dtype: np.dtype) -> int:
                                 "(split complex arrays into real and imaginary parts)")
 
 
+def values_of(data: bytes, code: int) -> tuple[float, ...]:
+    """Floats of any dtype from their little-endian bytes."""
+    if code == BFLOAT16:
+        return tuple((np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).astype(float).tolist())
+    return tuple(np.frombuffer(data, dtype_of(code).newbyteorder("<")).astype(float).tolist())
+
+
 def as_array(a: object) -> np.ndarray:
     """Any array-like or buffer as an array: no copy where it is one already."""
     if type(a) is np.ndarray:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradsz import _arrays, _core, _params
-from gradsz.api import message_bytes
+from gradsz.api import encode_quantised, message_bytes
 from gradsz.errors import ParameterError
+from gradsz.quantisers import Quantiser
 
 if TYPE_CHECKING:
     from gradsz._params import Bytes, Grid, Level, Mode, Predictor
@@ -24,7 +25,7 @@ def default_lossy(name: str, array: np.ndarray) -> bool:
     return array.size > LOSSY_ABOVE and _arrays.code_of(array.dtype) in _arrays.FLOATING
 
 
-def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mode: Mode = "rel", level: Level = "balanced",
+def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float | Quantiser, *, mode: Mode = "rel", level: Level = "balanced",
                      predictor: Predictor = "auto", lossy: Callable[[str, NDArray[Any]], bool] | None = None, grid: Grid = "auto",
                      seed: int | None = None, slot: tuple[int, int] | None = None, nthreads: int = 1) -> bytes:
     """Compress named tensors, such as a model update, to one message.
@@ -34,7 +35,8 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
     mapping : mapping of str to array_like
         Names (UTF-8, at most 1,023 bytes) and tensors; names, dtypes, shapes and order travel.
     error_bound, mode, level, predictor, grid, seed, slot, nthreads
-        As in `compress`; every lossy tensor resolves the bound on its own values.
+        As in `compress`; every lossy tensor resolves the bound on its own values.  A quantiser in place of the bound works on
+        the lossy tensors; the Top-K of M22 on all of them together.
     lossy : callable(name, array) -> bool, optional
         Which tensors may lose.  By default floating ones of more than 1,024 elements; the rest is bit-exact.
         Integers and bools always are.
@@ -57,18 +59,25 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
     """
     if not isinstance(mapping, Mapping):
         raise ParameterError(f"compress_tensors takes a mapping of names to arrays, not {type(mapping).__name__}")
-    bound, meaning = _params.error_bound(error_bound), _params.mode(mode)
-    choices = (_params.predictor(predictor), _params.level(level), _params.grid(grid))
+    choices = (_params.mode(mode), _params.predictor(predictor), _params.level(level), _params.grid(grid))
+    quantiser = _params.quantiser(error_bound, mode == "rel", predictor, grid, seed, slot)
+    bound = 0.0 if quantiser else _params.error_bound(error_bound)
     choose = default_lossy if lossy is None else lossy
     if not callable(choose):
         raise ParameterError(f"lossy must be a function of name and array, or None, not {lossy!r}")
-    items = []
+    items, arrays, lossy_ones = [], [], []
     for name, value in mapping.items():
         array = _arrays.as_array(value)
         dtype = _arrays.code_of(array.dtype)
-        items.append((_encoded_name(name), dtype, array.shape, _arrays.contiguous(array, dtype),
-                      bound if choose(name, array) else 0.0, meaning, *choices))
-    return _core.encode(items, True, _params.nthreads(nthreads), _params.seed(seed), _params.slot(slot))
+        loses = choose(name, array)
+        if loses and dtype in _arrays.FLOATING:
+            lossy_ones.append(len(items))
+        arrays.append(array)
+        items.append((_encoded_name(name), dtype, array.shape, _arrays.contiguous(array, dtype), bound if loses else 0.0, *choices))
+    threads = _params.nthreads(nthreads)
+    if quantiser is not None:
+        return encode_quantised(quantiser, items, arrays, lossy_ones, True, threads)
+    return _core.encode(items, True, threads, _params.seed(seed), _params.slot(slot))
 
 
 def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, nthreads: int = 1,

@@ -4,10 +4,16 @@
 #include "message.h"
 #include "model_part.h"
 #include "names.h"
+#include "quantisers/quantiser.h"
 #include "trial.h"
 
 typedef struct {
-    const gsz_input *in;
+    const gsz_input *in;        /* as given, or `quantised` */
+    const gsz_input *given;
+    gsz_input quantised;        /* the values that a quantiser puts in their place, */
+    size_t values_size;         /* their bytes, */
+    double threshold;           /* and what its Top-K keeps */
+    uint8_t levels[GSZ_MAX_LEVELS * 8];
     gsz_entry entry;
     gsz_model_source source;    /* GSZ_CODEC_MODEL */
     gsz_writer *parts;          /* coded chunks */
@@ -40,6 +46,7 @@ static int check_input(const gsz_input *in, int named) {
               || in->predictor == GSZ_PREDICT_AUTO, GSZ_E_PARAMETER);
     GSZ_CHECK(in->level >= GSZ_LEVEL_BALANCED && in->level <= GSZ_LEVEL_BEST, GSZ_E_PARAMETER);
     GSZ_CHECK((in->grid >= GSZ_GRID_ALIGNED && in->grid <= GSZ_GRID_SHRUNK) || in->grid == GSZ_GRID_AUTO, GSZ_E_PARAMETER);
+    GSZ_CHECK(in->quantiser == NULL || gsz_quantiser_ok(in->quantiser), GSZ_E_PARAMETER);
     GSZ_CHECK(!named || gsz_name_ok(in->name, in->name_length), GSZ_E_PARAMETER);
     return GSZ_OK;
 }
@@ -79,18 +86,63 @@ static int learn(gsz_work *work, const gsz_offsets *offsets, plan *p, size_t ind
     return GSZ_OK;
 }
 
+/* The codec for values that a quantiser gave. */
+static int plan_quantised(encoding *c, unsigned worker, plan *p, const gsz_quantised *q) {
+    gsz_tensor *t = &p->entry.tensor;
+    p->quantised.bound = q->eb;
+    p->quantised.mode = t->mode = GSZ_ABS;
+    p->quantised.predictor = GSZ_PREDICT_AUTO;
+    p->quantised.grid = GSZ_GRID_ALIGNED;
+    p->in = &p->quantised;
+    GSZ_TRY(gsz_tensor_plan(&c->work[worker], t, p->in));
+    t->mode = q->mode;
+    t->nlevels = q->nlevels;
+    t->levels = p->levels;
+    for (unsigned j = 0; j < q->nlevels; j++) {
+        gsz_element level;
+        gsz_put_value(t->dtype, &level, 0, q->levels[j]);
+        gsz_copy_le(p->levels + j * t->itemsize, &level, 1, t->itemsize);
+    }
+    if (t->codec != GSZ_CODEC_CONSTANT || q->mode != GSZ_MODE_LEVELS) return GSZ_OK;
+    return gsz_levels_apply(t->dtype, p->levels, t->nlevels, (void *)(size_t)p->quantised.data, 1);
+}
+
+/* What a quantiser makes of a tensor; one that it is not for stays bit-exact. */
+static int quantise(encoding *c, unsigned worker, plan *p, size_t index) {
+    gsz_tensor *t = &p->entry.tensor;
+    gsz_quantising from = {p->in->quantiser, c->work[worker].kernels, t->dtype, p->in->data, (size_t)t->elements, 0, p->threshold};
+    gsz_quantised to;
+    p->quantised = *p->in;
+    p->quantised.bound = 0;
+    GSZ_TRY(gsz_tensor_plan(&c->work[worker], t, &p->quantised));
+    if (t->codec != GSZ_CODEC_EXACT || t->dtype > GSZ_FLOAT64) return GSZ_OK;
+    from.key = gsz_random_at(c->offsets.seed, index);
+    if (from.settings->scheme == GSZ_SPHERICAL) {
+        t->codec = GSZ_CODEC_SPHERICAL;
+        t->sphere = (gsz_sphere){t->dtype, from.settings->block, from.key, from.settings->target};
+        return GSZ_OK;
+    }
+    p->values_size = (size_t)t->elements * t->itemsize;
+    void *values = gsz_alloc(c->heap, p->values_size);
+    p->quantised.data = values;
+    GSZ_CHECK(values != NULL, GSZ_E_MEMORY);
+    gsz_quantise(&from, values, &to);
+    return to.codec == GSZ_CODEC_EXACT ? GSZ_OK : plan_quantised(c, worker, p, &to);
+}
+
 static int plan_one(void *arg, unsigned worker, size_t i) {
     encoding *c = (encoding *)arg;
     plan *p = &c->plans[i];
     gsz_tensor *t = &p->entry.tensor;
-    GSZ_TRY(gsz_tensor_plan(&c->work[worker], t, p->in));
+    if (p->in->quantiser != NULL) GSZ_TRY(quantise(c, worker, p, i));
+    else GSZ_TRY(gsz_tensor_plan(&c->work[worker], t, p->in));
     if (t->codec == GSZ_CODEC_CONSTANT) {
         gsz_copy_le(p->constant, p->in->data, 1, t->itemsize);
         p->entry.constant = p->constant;
     }
     p->source.data = p->in->data;
     if (t->codec == GSZ_CODEC_MODEL) GSZ_TRY(learn(&c->work[worker], &c->offsets, p, i));
-    p->todo = t->codec == GSZ_CODEC_EXACT || t->codec == GSZ_CODEC_UNIFORM;
+    p->todo = t->codec == GSZ_CODEC_EXACT || t->codec == GSZ_CODEC_UNIFORM || t->codec == GSZ_CODEC_SPHERICAL;
     return GSZ_OK;
 }
 
@@ -153,9 +205,10 @@ static int settle(encoding *c) {
             size += p->parts[k].size + (p->chunks > 1 ? gsz_varint_size(p->parts[k].size) : 0);
         if (size >= raw) {
             release_parts(c->heap, p);
-            p->todo = t->codec == GSZ_CODEC_UNIFORM;
+            p->todo = t->codec == GSZ_CODEC_UNIFORM || t->codec == GSZ_CODEC_SPHERICAL;
             t->codec = p->todo ? GSZ_CODEC_EXACT : GSZ_CODEC_RAW;
             t->eb = 0;
+            p->in = p->given;
             size = raw;
             again |= p->todo;
         }
@@ -322,7 +375,7 @@ static void set_offsets(encoding *c, const gsz_input *in, const gsz_options *opt
     for (size_t i = 0; i < c->count && !options->seeded; i++) {
         const size_t itemsize = gsz_itemsize(in[i].dtype), chunk = sizeof buffer / itemsize;
         const size_t n = (size_t)c->plans[i].entry.tensor.elements;
-        if (!gsz_is_random(in[i].grid)) continue;
+        if (!gsz_is_random(in[i].grid) && !gsz_quantiser_random(in[i].quantiser)) continue;
         for (size_t at = 0; at < n; at += chunk) {
             const size_t here = GSZ_MIN(chunk, n - at);
             uint32_t *h = &half[at >= n / 2];
@@ -333,13 +386,26 @@ static void set_offsets(encoding *c, const gsz_input *in, const gsz_options *opt
     if (!options->seeded) c->offsets.seed = (uint64_t)half[1] << 32 | half[0];
 }
 
+/* Inputs that share a quantiser share what its Top-K keeps. */
+static int set_thresholds(encoding *c, const gsz_input *in) {
+    const gsz_quantiser *last = NULL;
+    double threshold = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        if (in[i].quantiser == NULL) continue;
+        if (in[i].quantiser != last) GSZ_TRY(gsz_quantiser_threshold(c->heap, in[i].quantiser, in, c->count, &threshold));
+        last = in[i].quantiser;
+        c->plans[i].threshold = threshold;
+    }
+    return GSZ_OK;
+}
+
 static int run(encoding *c, const gsz_input *in, int named, const gsz_options *options, gsz_writer *out) {
     c->plans = (plan *)gsz_alloc(c->heap, c->count * sizeof(plan));
     GSZ_CHECK(c->plans != NULL, GSZ_E_MEMORY);
     memset(c->plans, 0, c->count * sizeof(plan));
     for (size_t i = 0; i < c->count; i++) {
         GSZ_TRY(check_input(&in[i], named));
-        c->plans[i].in = &in[i];
+        c->plans[i].in = c->plans[i].given = &in[i];
     }
     if (named) GSZ_TRY(check_names(c));
     for (size_t i = 0; i < c->count; i++) {
@@ -347,6 +413,7 @@ static int run(encoding *c, const gsz_input *in, int named, const gsz_options *o
         GSZ_CHECK(c->plans[i].entry.tensor.elements == 0 || in[i].data != NULL, GSZ_E_PARAMETER);
     }
     set_offsets(c, in, options);
+    GSZ_TRY(set_thresholds(c, in));
     GSZ_TRY(gsz_parallel_for(c->count, c->nworkers, plan_one, c));
     do {
         GSZ_TRY(code_chunks(c));
@@ -360,6 +427,7 @@ static void release(encoding *c) {
     for (size_t i = 0; c->plans != NULL && i < c->count; i++) {
         release_parts(c->heap, &c->plans[i]);
         gsz_structure_release(c->heap, &c->plans[i].source.structure);
+        if (c->plans[i].values_size > 0) gsz_release(c->heap, (void *)(size_t)c->plans[i].quantised.data, c->plans[i].values_size);
     }
     gsz_model_writer_release(&c->model);
     gsz_release(c->heap, c->jobs, c->njobs * sizeof(job));
