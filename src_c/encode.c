@@ -100,7 +100,7 @@ static int plan_quantised(encoding *c, unsigned worker, plan *p, const gsz_quant
     t->levels = p->levels;
     for (unsigned j = 0; j < q->nlevels; j++) {
         gsz_element level;
-        gsz_put_value(t->dtype, &level, 0, q->levels[j]);
+        gsz_store_values(t->dtype, &q->levels[j], 1, &level, 0);
         gsz_copy_le(p->levels + j * t->itemsize, &level, 1, t->itemsize);
     }
     if (t->codec != GSZ_CODEC_CONSTANT || q->mode != GSZ_MODE_LEVELS) return GSZ_OK;

@@ -107,7 +107,8 @@ static int read_levels(gsz_reader *in, gsz_tensor *t) {
     GSZ_CHECK(t->nlevels <= GSZ_MAX_LEVELS, GSZ_E_HEADER);
     for (unsigned i = 0; i < t->nlevels; i++) {
         gsz_copy_le(&element, t->levels + i * t->itemsize, 1, t->itemsize);      /* nocheck: gsz_get_bytes above */
-        double level = gsz_value_at(t->dtype, &element, 0);
+        double level = 0;
+        gsz_load_values(t->dtype, &element, 0, 1, &level);
         GSZ_CHECK(gsz_is_finite(level) && level >= 0, GSZ_E_HEADER);
     }
     return GSZ_OK;

@@ -12,11 +12,16 @@ typedef struct { uint64_t *counts; uint64_t prefix; unsigned shift; } radix;
 
 /* Magnitudes whose bits above the digit are the prefix, counted by the digit. */
 static void count_digits(const radix *r, int dtype, const void *x, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        uint64_t bits = gsz_bits_of_double(gsz_abs_double(gsz_value_at(dtype, x, i)));
-        if (bits >= (uint64_t)0x7ff << 52) continue;                                /* not finite */
-        if (r->shift < 48 && bits >> (r->shift + DIGIT) != r->prefix) continue;
-        r->counts[bits >> r->shift & (DIGITS - 1)]++;
+    double v[GSZ_VALUES];
+    for (size_t from = 0, here; from < n; from += here) {
+        here = GSZ_MIN((size_t)GSZ_VALUES, n - from);
+        gsz_load_values(dtype, x, from, here, v);
+        for (size_t i = 0; i < here; i++) {
+            uint64_t bits = gsz_bits_of_double(gsz_abs_double(v[i]));
+            if (bits >= (uint64_t)0x7ff << 52) continue;                            /* not finite */
+            if (r->shift < 48 && bits >> (r->shift + DIGIT) != r->prefix) continue;
+            r->counts[bits >> r->shift & (DIGITS - 1)]++;
+        }
     }
 }
 
@@ -59,60 +64,72 @@ int gsz_quantiser_threshold(gsz_heap *heap, const gsz_quantiser *q, const gsz_in
     return GSZ_OK;
 }
 
-/* ---- the magnitudes that are kept */
+/* ---- the magnitudes that are kept, times a power of two `unit` */
 
-GSZ_INLINE int is_kept(const gsz_quantising *in, double size) { return size >= in->threshold && size > 0 && gsz_is_finite(size); }
-
-/* Means of a kept magnitude and of its square, times `unit` and its square. */
-static uint64_t find_moments(const gsz_quantising *in, double unit, double *mean, double *square) {
-    uint64_t kept = 0;
-    double sum = 0, squares = 0;
-    for (size_t i = 0; i < in->n; i++) {
-        double x = gsz_abs_double(gsz_value_at(in->dtype, in->x, i));
-        if (!is_kept(in, x)) continue;
-        kept++;
-        sum += x * unit;
-        squares += x * unit * (x * unit);
+/* Some of them, 0 for those that are not kept; in `v` the values. */
+static size_t load_kept(const gsz_quantising *in, size_t from, double unit, double *v, double *kept) {
+    const size_t n = GSZ_MIN((size_t)GSZ_VALUES, in->n - from);
+    gsz_load_values(in->dtype, in->x, from, n, v);
+    for (size_t i = 0; i < n; i++) {
+        double size = gsz_abs_double(v[i]);
+        kept[i] = size >= in->threshold && size <= gsz_largest(GSZ_FLOAT64) ? size * unit : 0;
     }
-    *mean = sum / (double)GSZ_MAX(kept, (uint64_t)1);
-    *square = squares / (double)GSZ_MAX(kept, (uint64_t)1);
-    return kept;
+    return n;
+}
+
+static uint64_t find_moments(const gsz_quantising *in, double unit, double *mean, double *square) {
+    double v[GSZ_VALUES], kept[GSZ_VALUES], sum = 0, squares = 0;
+    uint64_t count = 0;
+    for (size_t from = 0, n; from < in->n; from += n) {
+        n = load_kept(in, from, unit, v, kept);
+        for (size_t i = 0; i < n; i++) count += kept[i] > 0, sum += kept[i], squares += kept[i] * kept[i];
+    }
+    *mean = sum / (double)GSZ_MAX(count, (uint64_t)1);
+    *square = squares / (double)GSZ_MAX(count, (uint64_t)1);
+    return count;
 }
 
 /* ---- levels */
 
-typedef struct { unsigned n; double level[GSZ_M22_LEVELS], threshold[GSZ_M22_LEVELS]; } codebook;
+typedef struct { unsigned n; double level[GSZ_M22_LEVELS], threshold[GSZ_M22_LEVELS]; } codebook;      /* thresholds times unit */
 
-/* Levels as they are sent: of the dtype, finite. */
+/* Levels as they are sent: numbers of the dtype. */
 static codebook make_codebook(const gsz_quantising *in, const gsz_density *d, double unit) {
     codebook b;
+    gsz_element sent;
     memset(&b, 0, sizeof b);
     b.n = 1u << (in->settings->bits - 1);
     gsz_m22_design(d, in->settings->bits, in->settings->power, b.level);
     for (unsigned j = 0; j < b.n; j++) {
-        double level = b.level[j] / unit;
-        if (in->dtype != GSZ_FLOAT64 && level > gsz_largest(GSZ_FLOAT32)) level = gsz_largest(GSZ_FLOAT32);
-        b.level[j] = gsz_rounded(in->dtype, in->dtype == GSZ_FLOAT64 ? level : (double)(float)level);
+        b.level[j] /= unit;
+        gsz_store_values(in->dtype, &b.level[j], 1, &sent, 0);
+        gsz_load_values(in->dtype, &sent, 0, 1, &b.level[j]);
     }
-    for (unsigned j = 0; j + 1 < b.n; j++) b.threshold[j] = b.level[j] / 2 + b.level[j + 1] / 2;
+    for (unsigned j = 0; j + 1 < b.n; j++) b.threshold[j] = b.level[j] * unit / 2 + b.level[j + 1] * unit / 2;
     return b;
 }
 
-/* Index of the nearest level. */
-GSZ_INLINE unsigned nearest(const codebook *b, double size) {
-    unsigned j = 0;
-    for (unsigned step = b->n / 2; step > 0; step /= 2) j += size > b->threshold[j + step - 1] ? step : 0;
-    return j;
+/* Labels: 0 where nothing is kept, else 1 and up. */
+static void find_labels(const codebook *b, const double *kept, size_t n, double *label) {
+    for (size_t i = 0; i < n; i++) label[i] = kept[i] > 0 ? 1 : 0;
+    for (unsigned j = 0; j + 1 < b->n; j++)
+        for (size_t i = 0; i < n; i++) label[i] += kept[i] > b->threshold[j] ? 1 : 0;
 }
 
+/* Sum of |x|^M (x - x')^2. */
 static double distortion(const gsz_quantising *in, const codebook *b, double unit) {
-    double sum = 0;
-    for (size_t i = 0; i < in->n; i++) {
-        double x = gsz_abs_double(gsz_value_at(in->dtype, in->x, i));
-        if (!is_kept(in, x)) continue;
-        double error = (x - b->level[nearest(b, x)]) * unit, weight = error * error;
-        for (int m = 0; m < in->settings->power; m++) weight *= x * unit;
-        sum += weight;
+    double v[GSZ_VALUES], kept[GSZ_VALUES], label[GSZ_VALUES], sum = 0, level[GSZ_M22_LEVELS + 1] = {0};
+    for (unsigned j = 0; j < b->n; j++) level[j + 1] = b->level[j] * unit;
+    for (size_t from = 0, n; from < in->n; from += n) {
+        n = load_kept(in, from, unit, v, kept);
+        find_labels(b, kept, n, label);
+        for (size_t i = 0; i < n; i++) {
+            double error = kept[i] - level[(unsigned)label[i]];
+            v[i] = error * error;
+        }
+        for (int m = 0; m < in->settings->power; m++)
+            for (size_t i = 0; i < n; i++) v[i] *= kept[i];
+        for (size_t i = 0; i < n; i++) sum += v[i];
     }
     return sum;
 }
@@ -121,35 +138,37 @@ static double distortion(const gsz_quantising *in, const codebook *b, double uni
 static codebook choose_codebook(const gsz_quantising *in, double unit, double mean, double square) {
     const int family = in->settings->family;
     if (in->settings->shape > 0) {
-        gsz_density given = {family, in->settings->shape, in->settings->scale * unit};
+        const gsz_density given = {family, in->settings->shape, in->settings->scale * unit};
         return make_codebook(in, &given, unit);
     }
     gsz_density d = gsz_density_fit(family == GSZ_FAMILY_AUTO ? GSZ_GENNORM : family, mean, square);
-    codebook first = make_codebook(in, &d, unit);
+    const codebook first = make_codebook(in, &d, unit);
     if (family != GSZ_FAMILY_AUTO) return first;
     d = gsz_density_fit(GSZ_DWEIBULL, mean, square);
-    codebook second = make_codebook(in, &d, unit);
+    const codebook second = make_codebook(in, &d, unit);
     return distortion(in, &second, unit) < distortion(in, &first, unit) ? second : first;
+}
+
+static void put_labels(const gsz_quantising *in, const codebook *b, double unit, void *values) {
+    double v[GSZ_VALUES], kept[GSZ_VALUES], label[GSZ_VALUES];
+    for (size_t from = 0, n; from < in->n; from += n) {
+        n = load_kept(in, from, unit, v, kept);
+        find_labels(b, kept, n, label);
+        for (size_t i = 0; i < n; i++) label[i] = v[i] < 0 ? 0 - label[i] : label[i];
+        gsz_store_values(in->dtype, label, n, values, from);
+        gsz_copy_specials(in->dtype, in->x, from, n, v, values);
+    }
 }
 
 void gsz_m22(const gsz_quantising *in, void *values, gsz_quantised *out) {
     const gsz_range range = gsz_finite_range(in->kernels, in->dtype, in->x, in->n);
     if (range.finite == 0) return;
     const double unit = gsz_safe_scale(&range);
-    const size_t itemsize = gsz_itemsize(in->dtype);
     double mean, square;
     codebook b;
     memset(&b, 0, sizeof b);
     if (find_moments(in, unit, &mean, &square) > 0) b = choose_codebook(in, unit, mean, square);
-    for (size_t i = 0; i < in->n; i++) {
-        double x = gsz_value_at(in->dtype, in->x, i), size = gsz_abs_double(x);
-        if (!gsz_is_finite(x)) {
-            gsz_copy_value(itemsize, values, in->x, i);
-            continue;
-        }
-        double label = is_kept(in, size) ? (double)(nearest(&b, size) + 1) : 0;
-        gsz_put_value(in->dtype, values, i, x < 0 && label > 0 ? -label : label);
-    }
+    put_labels(in, &b, unit, values);
     out->codec = GSZ_CODEC_UNIFORM;
     out->mode = GSZ_MODE_LEVELS;
     out->eb = 0.5;

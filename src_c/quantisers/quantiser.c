@@ -22,21 +22,35 @@ void gsz_quantise(const gsz_quantising *in, void *values, gsz_quantised *out) {
     else out->codec = GSZ_CODEC_SPHERICAL;
 }
 
+/* Labels to levels; 0 for a finite value that is no label. */
+static int replace(const double *level, unsigned nlevels, double *v, size_t n) {
+    int good = 1;
+    for (size_t i = 0; i < n; i++) {
+        double size = gsz_abs_double(v[i]);
+        if (!gsz_is_finite(size)) continue;
+        unsigned j = size <= nlevels ? (unsigned)size : 0;
+        good &= (double)j == size;
+        v[i] = v[i] < 0 ? -level[j] : level[j];
+    }
+    return good;
+}
+
 int gsz_levels_apply(int dtype, const uint8_t *levels, unsigned nlevels, void *x, size_t n) {
-    double level[GSZ_MAX_LEVELS + 1] = {0};
-    gsz_element element;
+    double level[GSZ_MAX_LEVELS + 1] = {0}, v[GSZ_VALUES];
+    gsz_element element, before[GSZ_VALUES];
     const size_t itemsize = gsz_itemsize(dtype);
     for (unsigned j = 0; j < nlevels; j++) {
         gsz_copy_le(&element, levels + j * itemsize, 1, itemsize);
-        level[j + 1] = gsz_value_at(dtype, &element, 0);
+        gsz_load_values(dtype, &element, 0, 1, &level[j + 1]);
     }
-    for (size_t i = 0; i < n; i++) {
-        double label = gsz_value_at(dtype, x, i), size = gsz_abs_double(label);
-        if (!gsz_is_finite(label)) continue;
-        GSZ_CHECK(size <= nlevels, GSZ_E_SECTION);
-        unsigned j = (unsigned)size;
-        GSZ_CHECK((double)j == size, GSZ_E_SECTION);
-        gsz_put_value(dtype, x, i, label < 0 ? -level[j] : level[j]);
+    for (size_t from = 0, here; from < n; from += here) {
+        uint8_t *at = (uint8_t *)x + from * itemsize;
+        here = GSZ_MIN((size_t)GSZ_VALUES, n - from);
+        gsz_load_values(dtype, at, 0, here, v);
+        memcpy(before, at, here * itemsize);
+        GSZ_CHECK(replace(level, nlevels, v, here), GSZ_E_SECTION);
+        gsz_store_values(dtype, v, here, at, 0);
+        gsz_copy_specials(dtype, before, 0, here, v, at);
     }
     return GSZ_OK;
 }

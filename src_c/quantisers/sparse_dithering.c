@@ -4,31 +4,44 @@
 #include "bound.h"
 #include "quantisers/quantiser.h"
 
-typedef struct { const gsz_quantising *in; double scale; } rounding;
+#define WHOLE 0x1p51                /* beyond, every number counts as a multiple */
 
-/* The multiple for element i. */
-GSZ_INLINE double multiple_at(const rounding *r, size_t i, double magnitude) {
-    double v = magnitude / r->scale;
-    if (v >= 0x1p52) return v;
-    if (!r->in->settings->unbiased) v += 0.5;
-    uint64_t whole = (uint64_t)v;
-    if (!r->in->settings->unbiased) return (double)whole;
-    double chance = (double)(gsz_random_at(r->in->key, i) >> 11) * 0x1p-53;
-    return (double)(whole + (chance < v - (double)whole));
+/* Multiples nearest to v. */
+static void round_to_nearest(double *v, size_t n) {
+    for (size_t i = 0; i < n; i++) v[i] = gsz_abs_double(v[i]) < WHOLE ? gsz_round_double(v[i]) : v[i];
+}
+
+/* The multiple below or above, at random: v on average. */
+static void round_at_random(double *v, size_t n, uint64_t key, uint64_t first) {
+    for (size_t i = 0; i < n; i++) {
+        double nearest = gsz_round_double(v[i]), below = nearest > v[i] ? nearest - 1 : nearest;
+        double chance = (double)(gsz_random_at(key, first + i) >> 11) * 0x1p-53;
+        if (gsz_abs_double(v[i]) < WHOLE) v[i] = below + (chance < v[i] - below ? 1 : 0);
+    }
+}
+
+/* Some values and their multiples of the scale. */
+static size_t find_multiples(const gsz_quantising *in, double scale, size_t from, double *x, double *k) {
+    const size_t n = GSZ_MIN((size_t)GSZ_VALUES, in->n - from);
+    gsz_load_values(in->dtype, in->x, from, n, x);
+    for (size_t i = 0; i < n; i++) k[i] = x[i] / scale;
+    if (in->settings->unbiased) round_at_random(k, n, in->key, from);
+    else round_to_nearest(k, n);
+    return n;
 }
 
 /* The scale that leaves the least squared error: <x, k> / <k, k>. */
-static double least_squares(const rounding *r, double unit) {
-    const gsz_quantising *in = r->in;
-    double product = 0, squares = 0;
-    for (size_t i = 0; i < in->n; i++) {
-        double x = gsz_abs_double(gsz_value_at(in->dtype, in->x, i));
-        if (!gsz_is_finite(x)) continue;
-        double k = multiple_at(r, i, x);
-        product += x * unit * k;
-        squares += k * k;
+static double least_squares(const gsz_quantising *in, double scale, double unit) {
+    double x[GSZ_VALUES], k[GSZ_VALUES], product = 0, squares = 0;
+    for (size_t from = 0, n; from < in->n; from += n) {
+        n = find_multiples(in, scale, from, x, k);
+        for (size_t i = 0; i < n; i++) {
+            int finite = gsz_is_finite(x[i]);
+            product += finite ? x[i] * unit * k[i] : 0;
+            squares += finite ? k[i] * k[i] : 0;
+        }
     }
-    return squares > 0 ? product / squares / unit : r->scale;
+    return squares > 0 ? product / squares / unit : scale;
 }
 
 /* A number of the working format; 0 where it is too small to be a normal one. */
@@ -37,28 +50,29 @@ static double working(int dtype, double v) {
     return v < 0x1p-120 ? 0 : (double)(float)GSZ_MIN(v, gsz_largest(GSZ_FLOAT32));
 }
 
-static double product(int dtype, double k, double scale) {
-    return dtype == GSZ_FLOAT64 ? k * scale : (double)((float)k * (float)scale);
+/* k times the scale, in the working format. */
+static void multiply(int dtype, double *k, size_t n, double scale) {
+    const float single = dtype == GSZ_FLOAT64 ? 0 : (float)scale;
+    if (dtype == GSZ_FLOAT64)
+        for (size_t i = 0; i < n; i++) k[i] *= scale;
+    else
+        for (size_t i = 0; i < n; i++) k[i] = (double)((float)k[i] * single);
 }
 
 void gsz_sparse_dithering(const gsz_quantising *in, void *values, gsz_quantised *out) {
     const gsz_range range = gsz_finite_range(in->kernels, in->dtype, in->x, in->n);
     if (range.finite == 0 || (range.min == 0 && range.max == 0)) return;
     const double unit = gsz_safe_scale(&range), squares = in->kernels->sum_squares[in->dtype](in->x, in->n, unit);
-    rounding r = {in, 0};
-    r.scale = working(in->dtype, 2 * gsz_square_root(in->settings->target / (double)range.finite * squares) / unit);
-    if (r.scale == 0) return;           /* so small that a scale would be off: bit-exact */
-    const double scale = in->settings->unbiased ? r.scale : working(in->dtype, least_squares(&r, unit));
+    const double rounded = working(in->dtype, 2 * gsz_square_root(in->settings->target / (double)range.finite * squares) / unit);
+    if (rounded == 0) return;           /* so small that a scale would be off: bit-exact */
+    const double scale = in->settings->unbiased ? rounded : working(in->dtype, least_squares(in, rounded, unit));
     if (scale == 0) return;
-    const size_t itemsize = gsz_itemsize(in->dtype);
-    for (size_t i = 0; i < in->n; i++) {
-        double x = gsz_value_at(in->dtype, in->x, i);
-        if (!gsz_is_finite(x)) {
-            gsz_copy_value(itemsize, values, in->x, i);
-            continue;
-        }
-        double y = gsz_rounded(in->dtype, product(in->dtype, multiple_at(&r, i, gsz_abs_double(x)), scale));
-        gsz_put_value(in->dtype, values, i, x < 0 ? 0 - y : y);
+    double x[GSZ_VALUES], k[GSZ_VALUES];
+    for (size_t from = 0, n; from < in->n; from += n) {
+        n = find_multiples(in, rounded, from, x, k);
+        multiply(in->dtype, k, n, scale);
+        gsz_store_values(in->dtype, k, n, values, from);
+        gsz_copy_specials(in->dtype, in->x, from, n, x, values);
     }
     out->codec = GSZ_CODEC_UNIFORM;
     out->mode = GSZ_MODE_DITHERING;

@@ -36,8 +36,9 @@ typedef struct { double u[GSZ_SPHERE_BLOCK], unit, squares; } direction;    /* v
 /* 1, or 0 where a value is not finite. */
 static int load_block(const gsz_sphere *s, const void *x, size_t from, size_t n, direction *d) {
     double largest = 0;
+    memset(d->u, 0, s->block * sizeof *d->u);
+    gsz_load_values(s->dtype, x, from, n, d->u);
     for (size_t i = 0; i < s->block; i++) {
-        d->u[i] = i < n ? gsz_value_at(s->dtype, x, from + i) : 0;
         if (!gsz_is_finite(d->u[i])) return 0;
         largest = GSZ_MAX(largest, gsz_abs_double(d->u[i]));
     }
@@ -209,10 +210,9 @@ static int get_escaped(gsz_work *work, const gsz_sphere *s, gsz_reader in, size_
 }
 
 static void put_block(const gsz_sphere *s, void *x, size_t from, size_t size, double scale, uint64_t key, uint32_t index) {
-    for (size_t i = 0; i < size; i++) {
-        double c = scale == 0 ? 0 : coordinate(key, (uint64_t)index * s->block + i);
-        gsz_put_value(s->dtype, x, from + i, gsz_rounded(s->dtype, scale * c));
-    }
+    double v[GSZ_SPHERE_BLOCK];
+    for (size_t i = 0; i < size; i++) v[i] = scale == 0 ? 0 : scale * coordinate(key, (uint64_t)index * s->block + i);
+    gsz_store_values(s->dtype, v, size, x, from);
 }
 
 int gsz_spherical_decode(gsz_work *work, const gsz_sphere *s, gsz_reader in, size_t n, uint64_t first, void *x) {
