@@ -1,7 +1,7 @@
 /* Quantisers of papers, which take the place of an error bound: what each makes of a tensor before it is coded.
  *
  * Sparse Dithering and M22 give values that the ordinary codecs then keep exactly: multiples of a scale, or labels of
- * levels (format.md 5.1, 5.5).  Spherical codes blocks in a section of its own (format.md 8).  One file each. */
+ * levels (format.md 5.1, 10.1).  Spherical codes blocks in a section of its own (format.md 10.2).  One file each. */
 #ifndef GSZ_QUANTISER_H
 #define GSZ_QUANTISER_H
 
@@ -40,7 +40,7 @@ int gsz_quantiser_threshold(gsz_heap *heap, const gsz_quantiser *q, const gsz_in
 /* Values to code in place of a tensor's, in `values` of its size. */
 void gsz_quantise(const gsz_quantising *in, void *values, gsz_quantised *out);
 
-/* Labels to levels, in place (format.md 5.5); GSZ_E_SECTION for a finite value that is no label.  Levels as in a table. */
+/* Labels to levels, in place (format.md 10.1); GSZ_E_SECTION for a finite value that is no label.  Levels as in a table. */
 int gsz_levels_apply(int dtype, const uint8_t *levels, unsigned nlevels, void *x, size_t n);
 
 /* ---- the quantisers */

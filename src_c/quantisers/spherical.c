@@ -82,7 +82,7 @@ static found find(const gsz_sphere *s, const void *x, size_t from, size_t n, uin
     return d.squares == 0 ? zeros : search(s, &d, key_of_block(s, block));
 }
 
-/* ---- indices: Golomb-Rice codes (format.md 8) */
+/* ---- indices: Golomb-Rice codes (format.md 10.2) */
 
 static uint64_t rice_size(const uint32_t *index, size_t count, unsigned low) {
     uint64_t bits = 0;

@@ -1,5 +1,5 @@
 /* Spherical Compression (Albasyoni, Safaryan, Condat, Richtarik, arXiv 2010.03246): a block of values is the first of a
- * sequence of random directions that comes close enough, times a scale (format.md 8). */
+ * sequence of random directions that comes close enough, times a scale (format.md 10.2). */
 #ifndef GSZ_SPHERICAL_H
 #define GSZ_SPHERICAL_H
 

@@ -8,7 +8,7 @@
 
 /* n values from index `from` on; exact. */
 void gsz_load_values(int dtype, const void *x, size_t from, size_t n, double *v);
-/* Rounded to the dtype (to binary32 first, for all but float64), and at most its largest finite number; none is a NaN. */
+/* Rounded to the dtype (to binary32 first, for all but float64), and at most its largest finite number; NaNs stay NaNs. */
 void gsz_store_values(int dtype, const double *v, size_t n, void *x, size_t to);
 /* Those of v that are not finite bit for bit from x to y. */
 void gsz_copy_specials(int dtype, const void *x, size_t from, size_t n, const double *v, void *y);
