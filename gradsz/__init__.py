@@ -5,6 +5,7 @@
     msg = gradsz.compress_tensors(update, 1e-2)       a mapping of names to arrays, bound relative to each range
     update = gradsz.decompress_tensors(msg)
 """
+from gradsz._code_length import CodeLength, code_length
 from gradsz._info import MessageInfo, TensorInfo, info
 from gradsz._verify import VerifyResult, verify
 from gradsz.api import compress, compress_bound, decompress
@@ -17,6 +18,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = ["compress", "decompress", "compress_bound", "compress_tensors", "decompress_tensors",
            "SparseDithering", "Spherical", "M22", "Quantiser", "quantiser_from_json",
+           "CodeLength", "code_length",
            "info", "MessageInfo", "TensorInfo", "verify", "VerifyResult",
            "GradszError", "ParameterError", "UnsupportedDtypeError", "CorruptError", "TruncatedError",
            "UnsupportedError", "LimitError", "__version__"]

@@ -137,6 +137,22 @@ def test_dithering_stays_below_the_worst_case(d, nu):
         assert 8 * (len(message) - 40) <= q.worst_case_bits(d)
 
 
+def test_code_length_is_the_papers():
+    rng = np.random.default_rng(3)
+    tensors = {"a": rng.normal(size=(90, 80)), "b": rng.laplace(size=5000).astype(np.float32), "c": np.arange(5)}
+    message = gradsz.compress_tensors(tensors, SparseDithering(0.5))
+    lengths = gradsz.code_length(message)
+    assert list(lengths) == ["a", "b"]
+    for t in gradsz.info(message).tensors[:2]:
+        k = np.round(gradsz.decompress_tensors(message)[t.name].astype(float) / t.scale)
+        n, total = np.count_nonzero(k), int(np.abs(k).sum())
+        got = lengths[t.name]
+        assert got.unary == paper_bits(k) and got.used == 8 * t.compressed_nbytes and got.nonzeros == n
+        compositions = math.log2(math.comb(total - 1, n - 1))
+        assert 0 <= got.enumerative - (got.unary - total) - compositions - math.log2(total + 1) < 2.001
+    assert gradsz.code_length(gradsz.compress(np.zeros(9), SparseDithering(1))) == {}
+
+
 def test_worst_case_table():
     """Figures of the unary code, computed for the design of this codec."""
     for nu, rate in ((0.01, 6.59), (0.05, 3.95), (0.1, 3.34), (0.25, 2.82), (0.5, 2.56), (0.75, 2.44), (1.0, 2.37)):
