@@ -64,15 +64,15 @@ def by_gradsz(tensors, settings):
 
 def m22(tensors):
     yield from by_gradsz(tensors, [(f"{b} bits, m {m}, keep {k:g}", gradsz.M22(b, m, keep=k), {})
-                                   for b in (1, 2, 3, 4, 6) for m in (0, 1, 2, 4) for k in (0.01, 0.03, 0.1, 0.3, 0.6, 1)])
+                                   for b in (1, 2, 3, 4, 6) for m in (0, 1, 2, 4) for k in (0.002, 0.01, 0.03, 0.1, 0.3, 0.6, 1)])
 
 
 def sparse_dithering(tensors):
-    yield from by_gradsz(tensors, [(f"nu {nu:g}", gradsz.SparseDithering(nu), {}) for nu in (0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)])
+    yield from by_gradsz(tensors, [(f"nu {nu:g}", gradsz.SparseDithering(nu), {}) for nu in (1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)])
 
 
 def bounded(tensors):
-    yield from by_gradsz(tensors, [(f"rms {b:g}", b, {"mode": "rms"}) for b in (0.1, 0.2, 0.4, 0.7, 1, 1.5, 2, 3, 4, 6, 10)])
+    yield from by_gradsz(tensors, [(f"rms {b:g}", b, {"mode": "rms"}) for b in (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1, 1.5, 2, 3, 4, 6, 10)])
 
 
 def uniform(tensors):

@@ -109,11 +109,18 @@ static codebook make_codebook(const gsz_quantising *in, const gsz_density *d, do
     return b;
 }
 
-/* Labels: 0 where nothing is kept, else 1 and up. */
+#define FEW_LEVELS 4u
+
+/* Labels: 0 where nothing is kept, else 1 and up.  Few levels: compared with all; many: a binary search without branches. */
 static void find_labels(const codebook *b, const double *kept, size_t n, double *label) {
     for (size_t i = 0; i < n; i++) label[i] = kept[i] > 0 ? 1 : 0;
-    for (unsigned j = 0; j + 1 < b->n; j++)
+    for (unsigned j = 0; b->n <= FEW_LEVELS && j + 1 < b->n; j++)
         for (size_t i = 0; i < n; i++) label[i] += kept[i] > b->threshold[j] ? 1 : 0;
+    for (size_t i = 0; b->n > FEW_LEVELS && i < n; i++) {
+        unsigned j = 0;
+        for (unsigned step = b->n / 2; step > 0; step /= 2) j += kept[i] > b->threshold[j + step - 1] ? step : 0;
+        label[i] += j;
+    }
 }
 
 /* Sum of |x|^M (x - x')^2. */
