@@ -127,7 +127,7 @@ static int quantise(encoding *c, unsigned worker, plan *p, size_t index) {
     p->quantised.data = values;
     GSZ_CHECK(values != NULL, GSZ_E_MEMORY);
     gsz_quantise(&from, values, &to);
-    return to.codec == GSZ_CODEC_EXACT ? GSZ_OK : plan_quantised(c, worker, p, &to);
+    return to.useful ? plan_quantised(c, worker, p, &to) : GSZ_OK;
 }
 
 static int plan_one(void *arg, unsigned worker, size_t i) {

@@ -176,7 +176,7 @@ void gsz_m22(const gsz_quantising *in, void *values, gsz_quantised *out) {
     memset(&b, 0, sizeof b);
     if (find_moments(in, unit, &mean, &square) > 0) b = choose_codebook(in, unit, mean, square);
     put_labels(in, &b, unit, values);
-    out->codec = GSZ_CODEC_UNIFORM;
+    out->useful = 1;
     out->mode = GSZ_MODE_LEVELS;
     out->eb = 0.5;
     out->nlevels = b.n;

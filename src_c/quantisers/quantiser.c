@@ -16,10 +16,8 @@ int gsz_quantiser_ok(const gsz_quantiser *q) {
 
 void gsz_quantise(const gsz_quantising *in, void *values, gsz_quantised *out) {
     memset(out, 0, sizeof *out);
-    out->codec = GSZ_CODEC_EXACT;
     if (in->settings->scheme == GSZ_SPARSE_DITHERING) gsz_sparse_dithering(in, values, out);
-    else if (in->settings->scheme == GSZ_M22) gsz_m22(in, values, out);
-    else out->codec = GSZ_CODEC_SPHERICAL;
+    else gsz_m22(in, values, out);
 }
 
 /* Labels to levels; 0 for a finite value that is no label. */

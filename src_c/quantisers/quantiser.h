@@ -20,9 +20,10 @@ typedef struct {
     double threshold;           /* M22: magnitudes below are not kept */
 } gsz_quantising;
 
-/* What comes out.  Codec GSZ_CODEC_EXACT: the tensor is better kept as it is. */
+/* What comes out. */
 typedef struct {
-    int codec, mode;
+    int useful;                 /* 0: the tensor is better kept as it is */
+    int mode;
     double eb;                  /* half the scale that the values are multiples of */
     unsigned nlevels;
     double levels[GSZ_M22_LEVELS];      /* numbers of the dtype, rising, from 0 */
@@ -37,7 +38,7 @@ GSZ_INLINE int gsz_quantiser_random(const gsz_quantiser *q) {
 /* What Top-K keeps of all inputs that share a quantiser: magnitudes from *threshold on. */
 int gsz_quantiser_threshold(gsz_heap *heap, const gsz_quantiser *q, const gsz_input *in, size_t count, double *threshold);
 
-/* Values to code in place of a tensor's, in `values` of its size. */
+/* Values to code in place of a tensor's, in `values` of its size.  Not for Spherical. */
 void gsz_quantise(const gsz_quantising *in, void *values, gsz_quantised *out);
 
 /* Labels to levels, in place (format.md 10.1); GSZ_E_SECTION for a finite value that is no label.  Levels as in a table. */

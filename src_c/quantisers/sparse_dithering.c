@@ -74,7 +74,7 @@ void gsz_sparse_dithering(const gsz_quantising *in, void *values, gsz_quantised 
         gsz_store_values(in->dtype, k, n, values, from);
         gsz_copy_specials(in->dtype, in->x, from, n, x, values);
     }
-    out->codec = GSZ_CODEC_UNIFORM;
+    out->useful = 1;
     out->mode = GSZ_MODE_DITHERING;
     out->eb = scale / 2;
 }
