@@ -456,6 +456,12 @@ def test_threads_and_kernels_change_nothing(q, cpu_mask):
 
 
 @pytest.mark.parametrize("q", SOME, ids=str)
+def test_levels_of_effort_change_no_value(q):
+    x = np.random.default_rng(7).standard_t(3, size=(60, 70)).astype(np.float32)
+    assert len({gradsz.decompress(gradsz.compress(x, q, level=level)).tobytes() for level in ("fast", "balanced", "best")}) == 1
+
+
+@pytest.mark.parametrize("q", SOME, ids=str)
 def test_a_quantiser_is_a_value(q):
     assert pickle.loads(pickle.dumps(q)) == q and gradsz.quantiser_from_json(q.to_json()) == q
     assert hash(q) == hash(gradsz.quantiser_from_json(q.to_json())) and json.loads(q.to_json())["quantiser"] == type(q).__name__
