@@ -10,7 +10,11 @@ static void check_info(const gsz_info *info, size_t size) {
     REQUIRE(info->elements == elements && info->nbytes == elements * itemsize);
     REQUIRE(info->compressed <= size);
     REQUIRE((info->codec == GSZ_CODEC_EMPTY) == (elements == 0));
-    REQUIRE(info->codec == GSZ_CODEC_UNIFORM || info->codec == GSZ_CODEC_MODEL ? info->eb > 0 && info->eb <= 0x1.fffffffffffffp1023 : info->eb == 0);
+    const int values = info->codec == GSZ_CODEC_UNIFORM || info->codec == GSZ_CODEC_MODEL;
+    const int bounded = values && info->mode <= GSZ_PSNR;
+    const int unbounded = info->codec == GSZ_CODEC_SPHERICAL || (values && !bounded);       /* a quantiser took the bound's place */
+    REQUIRE(bounded ? info->eb > 0 && info->eb <= 0x1.fffffffffffffp1023 : unbounded ? info->eb > 0x1.fffffffffffffp1023 : info->eb == 0);
+    REQUIRE((info->nlevels == 0 || info->mode == GSZ_MODE_LEVELS) && info->nlevels <= 32 && (info->block > 1) == (info->codec == GSZ_CODEC_SPHERICAL));
     REQUIRE(info->name_length <= 1023 && gsz_name_ok(info->name, info->name_length));
 }
 

@@ -71,6 +71,15 @@ def small():
         ("wq.bias", wave[i:i + 9].astype(np.float32)), ("norm.bias", noise[i:i + 4].astype(np.float16)), ("steps", np.int64(i)))}, 1e-2)
 
 
+def quantised():
+    """Name, array, quantiser, and what fuzz_quantiser takes for it: keep, power, choices, target, scheme."""
+    holes = np.where(np.arange(900) % 50 == 7, np.nan, noise).astype(np.float32)
+    yield "dithering", noise.astype(np.float32), gradsz.SparseDithering(0.25), bytes([0, 0, 0, 63, 0])
+    yield "unbiased", holes[:400], gradsz.SparseDithering(1, unbiased=True), bytes([0, 0, 1, 255, 0])
+    yield "m22", holes.reshape(30, 30), gradsz.M22(bits=2, m=2, keep=0.5), bytes([127, 2, 1, 0, 2])
+    yield "spherical", holes[:400], gradsz.Spherical(0.6, 7), bytes([0, 0, 90, 153, 1])
+
+
 def messages():
     for name, array, options in arrays():
         yield name, gradsz.compress(array, **options)
@@ -80,6 +89,8 @@ def messages():
     model = {"conv.weight": noise.reshape(30, 30).astype(np.float32), "bias": wave[:9], "steps": np.int64(7), "": np.zeros(3)}
     yield "small", small()
     yield "model", gradsz.compress_tensors(model, 1e-2, lossy=lambda name, a: name != "steps")
+    for name, array, quantiser, _ in quantised():
+        yield name + "_quantised", gradsz.compress(array, quantiser)
 
 
 def varint(data, at):
@@ -134,6 +145,8 @@ def seeds():
             yield "fuzz_exact", name + "_values", raw + b"\0\0" + bytes([1 | (array.itemsize.bit_length() - 1) << 1 | 8 * (dtype < 4)]) + options
             if dtype < 4:
                 yield "fuzz_bound", name, raw[:800] + bound + bytes([dtype | mode << 2]) + options
+    for i, (name, array, _, choices) in enumerate(quantised()):
+        yield "fuzz_quantiser", name, array.tobytes() + bytes([29, 2]) + choices + OPTIONS[i % 3]
     values = rng.integers(-3, 4, 300).astype(np.int8).tobytes()
     yield "fuzz_symbols", "values", values + b"\x80\x81\x10\x20\x30\x40\x82\x00\x90" + values[:90] + b"\0\0\1\2"
     for name, plain in ("names", b"".join(b"%c\5\2wq\x22\1\4" % i for i in range(20, 70))), ("values", values):

@@ -5,6 +5,7 @@
     msg = gradsz.compress_tensors(update, 1e-2)       a mapping of names to arrays, bound relative to each range
     update = gradsz.decompress_tensors(msg)
 """
+from gradsz._code_length import CodeLength, code_length
 from gradsz._info import MessageInfo, TensorInfo, info
 from gradsz._verify import VerifyResult, verify
 from gradsz.advice import breakeven
@@ -13,6 +14,7 @@ from gradsz.errors import (CorruptError, GradszError, LimitError, ParameterError
                            UnsupportedDtypeError, UnsupportedError)
 from gradsz.fedsz import FedSZ
 from gradsz.quantized import Quantized, dequantize, quantize
+from gradsz.quantisers import M22, Quantiser, SparseDithering, Spherical, quantiser_from_json
 from gradsz.reader import Reader, open
 from gradsz.tensors import compress_tensors, decompress_tensors
 
@@ -20,6 +22,8 @@ __version__ = "0.1.0.dev0"
 
 __all__ = ["compress", "decompress", "compress_bound", "compress_tensors", "decompress_tensors", "open", "Reader",
            "quantize", "dequantize", "Quantized", "FedSZ",
+           "SparseDithering", "Spherical", "M22", "Quantiser", "quantiser_from_json",
+           "CodeLength", "code_length",
            "breakeven", "info", "MessageInfo", "TensorInfo", "verify", "VerifyResult",
            "GradszError", "ParameterError", "UnsupportedDtypeError", "CorruptError", "TruncatedError",
            "UnsupportedError", "LimitError", "__version__"]

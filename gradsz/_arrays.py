@@ -71,6 +71,12 @@ def widened(a: np.ndarray, code: int) -> np.ndarray:
     return a.astype(np.float64)
 
 
+def values_of(data: bytes, code: int) -> tuple[float, ...]:
+    """Floats of any dtype from their little-endian bytes."""
+    dtype = "<u2" if code == BFLOAT16 else dtype_of(code).newbyteorder("<")
+    return tuple(widened(np.frombuffer(data, dtype).astype(dtype[1:] if code == BFLOAT16 else dtype_of(code)), code).tolist())
+
+
 def as_array(a: object) -> np.ndarray:
     """Any array-like or buffer as an array."""
     if type(a) is np.ndarray:

@@ -22,6 +22,18 @@ cdef extern from "gradsz.h" nogil:
         uint32_t slot
         uint32_t slots
         int bound_over
+    ctypedef struct gsz_quantiser:
+        int scheme
+        double target
+        int unbiased
+        unsigned block
+        unsigned bits
+        int power
+        int family
+        double keep
+        double threshold
+        double shape
+        double scale
     ctypedef struct gsz_input:
         const char *name
         size_t name_length
@@ -34,6 +46,7 @@ cdef extern from "gradsz.h" nogil:
         int predictor
         int level
         int grid
+        const gsz_quantiser *quantiser
     ctypedef struct gsz_info:
         const char *name
         size_t name_length
@@ -49,6 +62,10 @@ cdef extern from "gradsz.h" nogil:
         int predictor
         int coder
         double eb
+        double scale
+        const uint8_t *levels
+        unsigned nlevels
+        unsigned block
     ctypedef struct gsz_bits:
         unsigned unit_bits
         unsigned rank
@@ -78,6 +95,15 @@ cdef extern from "gradsz.h" nogil:
     int gsz_message_info(const gsz_message *message, size_t index, gsz_info *info)
     int gsz_message_bits(const gsz_message *message, size_t index, gsz_bits *bits)
     int gsz_decode_tensors(const gsz_message *message, void *const *out, const size_t *size)
+
+cdef extern from "quantisers/m22_design.h" nogil:
+    ctypedef struct gsz_density:
+        int family
+        double shape
+        double scale
+    double gsz_density_variance(const gsz_density *d)
+    void gsz_m22_design(const gsz_density *d, unsigned bits, int power, double *levels)
+    gsz_density gsz_density_fit(int family, double mean, double square)
 
 cdef extern from *:
     """
@@ -125,6 +151,23 @@ def selftest():
     return gsz_selftest()
 
 
+def m22_levels(int family, double shape, unsigned bits, int power):
+    """Levels above 0 of M22 for a density of variance 1 (family codes: gradsz.h)."""
+    cdef gsz_density d
+    cdef double[32] levels
+    cdef unsigned i
+    d.family, d.shape, d.scale = family, shape, 1
+    d.scale = gsz_density_variance(&d) ** -0.5
+    gsz_m22_design(&d, bits, power, levels)
+    return [levels[i] for i in range(1 << (bits - 1))]
+
+
+def m22_fit(int family, double mean, double square):
+    """(shape, scale) of the density with these means of |x| and x^2."""
+    cdef gsz_density d = gsz_density_fit(family, mean, square)
+    return d.shape, d.scale
+
+
 def within(double x, double decoded, double eb):
     """Whether |x - decoded| <= eb in exact arithmetic."""
     return bool(gsz_within(x, decoded, eb))
@@ -146,8 +189,9 @@ cdef class _Inputs:
     cdef size_t count, held
     cdef uint64_t nbytes
     cdef list items
+    cdef gsz_quantiser *quantisers
 
-    def __cinit__(self, list items):
+    def __cinit__(self, list items, list quantisers=None):
         cdef size_t dims = 0, i, d
         self.items = items
         self.count = len(items)
@@ -156,7 +200,8 @@ cdef class _Inputs:
         self.tensors = <gsz_input *>calloc(self.count + 1, sizeof(gsz_input))
         self.views = <Py_buffer *>calloc(self.count + 1, sizeof(Py_buffer))
         self.shapes = <uint64_t *>calloc(dims + 1, sizeof(uint64_t))
-        if self.tensors == NULL or self.views == NULL or self.shapes == NULL:
+        self.quantisers = <gsz_quantiser *>calloc(self.count + 1, sizeof(gsz_quantiser))
+        if self.tensors == NULL or self.views == NULL or self.shapes == NULL or self.quantisers == NULL:
             raise MemoryError
         dims = 0
         for i in range(self.count):
@@ -180,6 +225,20 @@ cdef class _Inputs:
                 self.held = i + 1
                 t.data = self.views[i].buf
                 self.nbytes += self.views[i].len
+        if quantisers is not None:
+            self.set_quantisers(quantisers)
+
+    cdef set_quantisers(self, list quantisers):
+        cdef size_t i, to
+        places = {}         # tensors with one and the same tuple share a quantiser
+        for i in range(self.count):
+            if quantisers[i] is None:
+                continue
+            to = places.setdefault(id(quantisers[i]), i)
+            q = &self.quantisers[to]
+            (q.scheme, q.target, q.unbiased, q.block, q.bits, q.power, q.family,
+             q.keep, q.threshold, q.shape, q.scale) = quantisers[i]
+            self.tensors[i].quantiser = q
 
     def __dealloc__(self):
         cdef size_t i
@@ -189,15 +248,17 @@ cdef class _Inputs:
         free(self.views)
         free(self.tensors)
         free(self.shapes)
+        free(self.quantisers)
 
 
-def encode(list items, bint named, nthreads, seed=None, slot=None, bint bound_over=False):
+def encode(list items, bint named, nthreads, seed=None, slot=None, bint bound_over=False, list quantisers=None):
     """Message bytes of items: (name bytes, dtype code, shape, contiguous buffer, bound, mode, predictor, level, grid).
 
     seed (None = a hash of the items) and slot (None, or client and clients) are those of random offsets.
     bound_over: whether bounds are relative to the values of all items together.
+    quantisers, one an item: None, or the members of a gsz_quantiser.
     """
-    cdef _Inputs inputs = _Inputs(items)
+    cdef _Inputs inputs = _Inputs(items, quantisers)
     cdef gsz_options options
     cdef uint8_t *data = NULL
     cdef size_t size = 0
@@ -271,7 +332,7 @@ cdef class Message:
         return gsz_message_version(self.message)
 
     def entry(self, size_t index):
-        """(name, dtype code, shape, nbytes, compressed, codec, mode, eb, grid, predictor, coder) of a tensor."""
+        """(name, dtype code, shape, nbytes, compressed, codec, mode, eb, grid, predictor, coder, scale, bytes of levels, block)."""
         cdef gsz_info info
         cdef unsigned i
         status = gsz_message_info(self.message, index, &info)
@@ -279,8 +340,9 @@ cdef class Message:
             raise_status(status)
         name = info.name[:info.name_length].decode() if gsz_message_named(self.message) else None
         shape = tuple([info.shape[i] for i in range(info.ndim)])
+        levels = bytes([info.levels[i] for i in range(info.nlevels * (info.nbytes // info.elements))]) if info.nlevels else b""
         return (name, info.dtype, shape, info.nbytes, info.compressed, info.codec, info.mode, info.eb,
-                info.grid, info.predictor, info.coder)
+                info.grid, info.predictor, info.coder, info.scale, levels, info.block)
 
     def bits(self, size_t index):
         """(rank, unit bits, bits of weights, scales, factors, symbols, low bits, others) of a tensor under the model."""

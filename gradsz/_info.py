@@ -1,6 +1,7 @@
 """What a message says of itself, without decoding."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,16 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageInfo", "TensorInfo", "info"]
 
-_CODECS = ("empty", "constant", "raw", "exact", "uniform", "model", "", "gathered")
+_CODECS = ("empty", "constant", "raw", "exact", "uniform", "model", "spherical", "gathered")
 
 
 @dataclass(frozen=True)
 class TensorInfo:
     """One tensor of a message.  Sizes are bytes; `eb` is the absolute error bound, 0.0 for bit-exact ones.
+
+    Where a quantiser took the place of a bound, `mode` is "sparse-dithering", "m22" or "spherical", no error of a single
+    value is bounded, and `eb` is infinite.  `scale`: what Sparse Dithering's values are multiples of.  `levels`: of M22,
+    those above 0.  `block`: values a block of Spherical.
 
     With ``info(buf, bits=True)``, of tensors under the gradient model: the `rank` of the low-rank part, and where the
     `bits` went: weights, scales (of rows), factors (of low rank), symbols (of residuals), low (raw low bits), others
@@ -37,6 +42,14 @@ class TensorInfo:
     coder: str | None
     rank: int | None = None
     bits: dict[str, float] | None = None
+    scale: float | None = None
+    levels: tuple[float, ...] | None = None
+    block: int | None = None
+
+    @property
+    def bits_per_entry(self) -> float:
+        """Compressed bits over elements, everything counted."""
+        return 8 * self.compressed_nbytes / max(math.prod(self.shape), 1)
 
     @property
     def ratio(self) -> float:
@@ -65,12 +78,18 @@ class MessageInfo:
         rows = [("name", "dtype", "shape", "bytes", "ratio", "codec", "bound", "predictor")]
         rows += [(_printable(t.name) if t.name is not None else "-", t.dtype, "x".join(map(str, t.shape)) or "scalar",
                   f"{t.compressed_nbytes:,}", f"{t.ratio:.2f}", t.codec,
-                  f"{t.eb:.4g} ({t.mode})" if t.mode else "exact", t.predictor or "-") for t in self.tensors]
+                  _bound(t), t.predictor or "-") for t in self.tensors]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         right = {3, 4}
         lines = ["  ".join(cell.rjust(w) if i in right else cell.ljust(w)
                            for i, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
         return "\n".join([head, *lines])
+
+
+def _bound(t: TensorInfo) -> str:
+    if t.mode is None:
+        return "exact"
+    return f"none ({t.mode})" if math.isinf(t.eb) else f"{t.eb:.4g} ({t.mode})"
 
 
 def _printable(name: str) -> str:
@@ -109,15 +128,21 @@ def of(message: _core.Message, bits: bool = False) -> MessageInfo:
 
 
 def _tensor(entry, bits) -> TensorInfo:
-    name, dtype, shape, nbytes, compressed, codec, mode, eb, grid, predictor, coder = entry
+    name, dtype, shape, nbytes, compressed, codec, mode, eb, grid, predictor, coder, scale, levels, block = entry
     bounded = _CODECS[codec] in ("uniform", "model")
     details: dict[str, Any] = {}
+    if scale:
+        details["scale"] = scale
+    if levels:
+        details["levels"] = _arrays.values_of(levels, dtype)
+    if block:
+        details["block"] = block
     if bits is not None and _CODECS[codec] == "model":
         names = ("weights", "scales", "factors", "symbols", "low", "others")
-        details = {"rank": bits[0], "bits": dict(zip(names, bits[2:], strict=True))}
+        details |= {"rank": bits[0], "bits": dict(zip(names, bits[2:], strict=True))}
         predictor = _params.PREDICTORS["low-rank" if bits[0] else "structure"]
     return TensorInfo(name, _arrays.dtype_name(dtype), shape, nbytes, compressed, _CODECS[codec],
-                      _params.MODE_NAMES[mode] if bounded else None, eb,
+                      _params.MODE_NAMES[mode] if bounded else "spherical" if block else None, eb,
                       _params.GRID_NAMES[grid] if bounded else None,
                       _params.PREDICTOR_NAMES[predictor] if bounded else None,
                       ("huffman", "rans")[coder] if bounded else None, **details)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Buffer
 
+    from gradsz.quantisers import Quantiser
+
     Bytes = Buffer | NDArray[Any]       # numpy's stubs call an array a Buffer from Python 3.12 on only
 
 Mode = Literal["abs", "rel", "rms", "l2", "psnr"]
@@ -22,7 +24,7 @@ Framework = Literal["numpy", "torch"]
 Grid = Literal["auto", "aligned", "centred", "dithered", "shrunk"]
 
 MODES = {"abs": 0, "rel": 1, "rms": 2, "l2": 3, "psnr": 4}
-MODE_NAMES = {code: name for name, code in MODES.items()}
+MODE_NAMES = {code: name for name, code in MODES.items()} | {5: "sparse-dithering", 6: "m22"}
 PREDICTORS = {"auto": 255, "none": 0, "lorenzo1": 1, "lorenzo2": 2, "lorenzo3": 3, "lorenzo": 3, "structure": 4, "low-rank": 5}
 PREDICTOR_NAMES = {0: "none", 1: "lorenzo1", 2: "lorenzo2", 3: "lorenzo3", 4: "structure", 5: "low-rank"}
 LEVELS = {"balanced": 0, "fast": 1, "best": 2}
@@ -97,6 +99,17 @@ def slot(value: object) -> tuple[int, int] | None:
     if not 0 <= client < clients < 2**32:
         raise ParameterError(f"slot is {(client, clients)}; it must be 0 <= client < clients < 2**32")
     return client, clients
+
+
+def quantiser(value: object, mode_default: bool, predictor: object, grid: object, seed: object, slot: object) -> Quantiser | None:
+    """The quantiser where one stands in place of an error bound, with options that only a bound has left out."""
+    from gradsz.quantisers import Quantiser
+    if not isinstance(value, Quantiser):
+        return None
+    if not mode_default or (predictor, grid, seed, slot) != ("auto", "auto", None, None):
+        raise ParameterError(f"mode, predictor, grid, seed and slot belong to error bounds: leave them out with {type(value).__name__} "
+                             "(it has a seed of its own where it needs one)")
+    return value
 
 
 def nthreads(value: object) -> int:

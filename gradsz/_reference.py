@@ -22,7 +22,8 @@ DTYPES = {0: ("float16", 2), 1: ("bfloat16", 2), 2: ("float32", 4), 3: ("float64
           12: ("uint8", 1), 13: ("uint16", 2), 14: ("uint32", 4), 15: ("uint64", 8), 16: ("bool", 1)}
 FLOATS = range(0, 4)
 ALIGNED, CENTRED, DITHERED, SHRUNK = range(4)               # grids (3.2)
-EMPTY, CONSTANT, RAW, EXACT, UNIFORM, MODEL, _, GATHERED = range(8)     # codecs (3.2)
+EMPTY, CONSTANT, RAW, EXACT, UNIFORM, MODEL, SPHERICAL, GATHERED = range(8)     # codecs (3.2)
+LABELS = 6                                                  # a mode (3.2)
 
 
 def decode(buf, *, max_output: int | None = None) -> dict[str, np.ndarray]:
@@ -31,7 +32,7 @@ def decode(buf, *, max_output: int | None = None) -> dict[str, np.ndarray]:
     parts = read_message(message, max_output)
     try:
         together = decode_segments(parts) | decode_runs(parts)
-        return {entry.name: as_array(entry, together[i] if i in together else decode_section(entry, section))
+        return {entry.name: as_array(entry, with_levels(entry, together[i] if i in together else decode_section(entry, section)))
                 for i, (entry, section) in enumerate(zip(parts.table.entries, parts.sections, strict=True))}
     except MemoryError:
         raise LimitError("out of memory") from None
@@ -173,7 +174,7 @@ def check_output(nbytes: int, max_output: int | None) -> None:
 
 
 def has_section(entry: Entry) -> bool:
-    return RAW <= entry.codec <= UNIFORM
+    return RAW <= entry.codec <= UNIFORM or entry.codec == SPHERICAL
 
 
 def unsealed(data: bytes) -> bytes:
@@ -196,6 +197,9 @@ class Entry:
     grid: int = 0
     predictor: int = 0
     section_size: int = 0
+    levels: bytes | None = None         # of labels
+    block: int = 0                      # spherical
+    key: int = 0
 
     @property
     def itemsize(self) -> int:
@@ -266,7 +270,6 @@ def read_entry(table: Bytes, name: bytes, eb: float) -> Entry:
     kind = table.integer(1)
     entry.dtype, entry.codec = kind & 31, kind >> 5
     known(entry.dtype in DTYPES, "dtype")
-    known(entry.codec <= MODEL or entry.codec == GATHERED, "codec")
     dimensions = table.integer(1)
     corrupt_unless(dimensions <= 32, "more than 32 dimensions")
     entry.shape = tuple(table.varint() for _ in range(dimensions))
@@ -277,6 +280,10 @@ def read_entry(table: Bytes, name: bytes, eb: float) -> Entry:
         entry.constant = table.take(entry.itemsize)
     if entry.codec in (UNIFORM, MODEL):
         read_bound(table, entry, eb)
+    if entry.codec == SPHERICAL:
+        known(table.integer(1) == 0, "scheme")
+        entry.block, entry.key = table.integer(1) + 1, table.integer(8)
+        corrupt_unless(entry.block > 1 and entry.dtype in FLOATS, "spherical")
     if entry.codec == UNIFORM:
         read_predictor(table, entry)
     if has_section(entry):
@@ -290,12 +297,17 @@ def read_entry(table: Bytes, name: bytes, eb: float) -> Entry:
 def read_bound(table: Bytes, entry: Entry, eb: float) -> None:
     kind = table.integer(1)
     mode, grid, size = kind & 7, kind >> 3 & 3, kind >> 5
-    known(mode <= 4, "mode")
+    known(mode <= LABELS, "mode")
     known(grid == ALIGNED or entry.codec == MODEL, "grid")
     entry.grid = grid
     entry.eb = float(np.frombuffer(table.take(size + 1).ljust(8, b"\0"), ">f8")[0]) if size > 0 else eb
     corrupt_unless(entry.dtype in FLOATS, "a bound is for floats")
     corrupt_unless(0 < entry.eb < math.inf and step(entry.dtype, entry.eb) > 0, "error bound")
+    if mode == LABELS:
+        count = table.integer(1)
+        entry.levels = table.take(count * entry.itemsize)
+        levels = as_floats(entry.levels, entry.dtype)
+        corrupt_unless(count <= 32 and bool(np.isfinite(levels).all()) and not np.signbit(levels).any(), "levels")
 
 
 def read_predictor(table: Bytes, entry: Entry) -> None:
@@ -323,6 +335,9 @@ def decode_section(entry: Entry, section: bytes) -> bytes:
     cursor.end()
     if entry.codec == EXACT:
         return b"".join(decode_exact(chunk, n, entry.itemsize) for chunk, n in zip(chunks, counts, strict=True))
+    if entry.codec == SPHERICAL:
+        return b"".join(decode_directions(chunk, n, entry, i * size // entry.block)
+                        for i, (chunk, n) in enumerate(zip(chunks, counts, strict=True)))
     return b"".join(decode_uniform(chunk, n, entry) for chunk, n in zip(chunks, counts, strict=True))
 
 
@@ -607,6 +622,8 @@ def lattice(entry: Entry) -> tuple[int, int]:
 
 
 def unit(entry: Entry) -> int:
+    if entry.codec == SPHERICAL:
+        return entry.block
     columns, rows = lattice(entry)
     return {2: columns, 3: columns * rows}.get(entry.predictor, 1)
 
@@ -1190,3 +1207,88 @@ CURVES = np.array([
      16885, 17908, 18932, 19956, 20981, 22005, 23029, 24054, 25078, 26103, 27128, 28153, 29178, 30204, 31229,
      32255),
 ])
+
+
+# ---- 10. quantisers
+
+def as_floats(elements: bytes, dtype: int) -> np.ndarray:
+    if DTYPES[dtype][0] == "bfloat16":
+        return (np.frombuffer(elements, "<u2").astype(np.uint32) << 16).view(np.float32)
+    return np.frombuffer(elements, np.dtype(DTYPES[dtype][0]).newbyteorder("<"))
+
+
+def with_levels(entry: Entry, elements: bytes) -> bytes:
+    """Labels replaced by their levels (10.1)."""
+    if entry.levels is None:
+        return elements
+    unsigned = np.dtype(f"<u{entry.itemsize}")
+    with np.errstate(invalid="ignore"):     # signalling NaNs
+        labels = as_floats(elements, entry.dtype).astype(np.float64)
+    levels = np.append(np.zeros(1, unsigned), np.frombuffer(entry.levels, unsigned))
+    bits = np.frombuffer(elements, unsigned).copy()
+    finite = np.isfinite(labels)
+    k = labels[finite]
+    corrupt_unless(bool(((k == np.floor(k)) & (np.abs(k) < len(levels))).all()), "labels")
+    sign = (k < 0).astype(unsigned) << unsigned.type(8 * entry.itemsize - 1)
+    bits[finite] = levels[np.abs(k).astype(int)] | sign
+    return bits.tobytes()
+
+
+def mix(v: int) -> int:
+    mask = 2**64 - 1
+    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9 & mask
+    v = (v ^ v >> 27) * 0x94d049bb133111eb & mask
+    return v ^ v >> 31
+
+
+def direction(key: int, block: int, index: int, size: int, n: int) -> list[int]:
+    """The first n of `size` coordinates of direction `index` of a block."""
+    c, mask = 0x9e3779b97f4a7c15, 2**64 - 1
+    start = mix(key + c * (block + 1) & mask)
+    words = [mix(start + c * (index * size + i + 1) & mask) for i in range(n)]
+    return [sum(word >> shift & 0xffff for shift in (0, 16, 32, 48)) - 131070 for word in words]
+
+
+def decode_directions(chunk: bytes, n: int, entry: Entry, first: int) -> bytes:
+    """Elements of a chunk whose first block has the number `first` (10.2)."""
+    cursor = Bytes(chunk)
+    escaped, scales = cursor.take(cursor.varint()), cursor.take(cursor.varint())
+    low = cursor.integer(1)
+    corrupt_unless(low <= 16, "low bits of indices")
+    sizes = [min(entry.block, n - start) for start in range(0, n, entry.block)]
+    symbols, _ = decode_symbols(scales, len(sizes))
+    count = sum(size for size, symbol in zip(sizes, symbols, strict=True) if symbol is None)
+    corrupt_unless(count > 0 or not escaped, "escaped elements without escapes")
+    exact = Bytes(decode_exact(escaped, count, entry.itemsize) if count else b"")
+    bits, code, parts = Bits(cursor.rest()), 0, []
+    for i, (size, symbol) in enumerate(zip(sizes, symbols, strict=True)):
+        if symbol is None:
+            parts.append(exact.take(size * entry.itemsize))
+            continue
+        code += symbol
+        corrupt_unless(0 <= code <= 0x7fef, "scale")
+        s = direction(entry.key, first + i, read_index(bits, low), entry.block, size) if code else [0] * size
+        scale = np.array(code << 48, np.uint64).view(np.float64)
+        with np.errstate(over="ignore", under="ignore"):
+            parts.append(rounded(scale * (np.array(s) * 2.0**-16), entry.dtype))
+    bits.end()
+    return b"".join(parts)
+
+
+def read_index(bits: Bits, low: int) -> int:
+    high = 0
+    while bits.take(1):
+        high += 1
+    index = high << low | bits.take(low)
+    corrupt_unless(index < 2**16, "index")
+    return index
+
+
+def rounded(v: np.ndarray, dtype: int) -> bytes:
+    """Elements of binary64 numbers, cut to the largest finite one."""
+    name = DTYPES[dtype][0]
+    largest = {"float16": 65504.0, "bfloat16": float.fromhex("0x1.fep127")}.get(name) or float(np.finfo(name).max)
+    v = np.clip(v, -largest, largest)
+    if name == "bfloat16":
+        return bfloat16_bits(v.astype(np.float32)).astype("<u2").tobytes()
+    return v.astype(np.float64 if name == "float64" else np.float32).astype(np.dtype(name).newbyteorder("<")).tobytes()

@@ -4,13 +4,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gradsz import _arrays, _params
 from gradsz.errors import ParameterError
+from gradsz.quantisers import M22, Quantiser, SparseDithering, Spherical
 
 if TYPE_CHECKING:
     from gradsz._params import Mode
@@ -23,7 +24,8 @@ class VerifyResult:
     """Errors of a decoded array over the finite values of the original, in its units.
 
     `mean_error` is signed: averaging over clients or rounds adds it up.  `violations` counts values beyond `eb`,
-    and non-finite ones that did not come back bit for bit.  bool() is `ok`.
+    and non-finite ones that did not come back bit for bit.  bool() is `ok`.  `alpha` is ``||a - b||^2 / ||a||^2``, `distortion` the
+    means of ``|a|^m (a - b)^2`` for m = 0, 1, 2, 4.
     """
 
     elements: int
@@ -34,6 +36,8 @@ class VerifyResult:
     mse: float
     psnr: float
     nrmse: float
+    alpha: float
+    distortion: dict[int, float]
     eb: float | None
     violations: int
 
@@ -53,15 +57,17 @@ class VerifyResult:
         return "\n".join(f"{name:<13}{value}" for name, value in lines)
 
 
-def verify(a: ArrayLike, b: ArrayLike, error_bound: float | None = None, mode: Mode = "abs") -> VerifyResult:
+def verify(a: ArrayLike, b: ArrayLike, error_bound: float | Quantiser | None = None, mode: Mode = "abs") -> VerifyResult:
     """Compare a decoded array with its original.
 
     Parameters
     ----------
     a, b : array_like
         Original and decoded: the same shape and dtype.
-    error_bound : float, optional
-        Count values beyond it.  The test is exact: no rounding can hide or invent a violation.
+    error_bound : float or quantiser, optional
+        Count values beyond it.  The test is exact: no rounding can hide or invent a violation.  A quantiser has no pointwise
+        bound: the violations are the non-finite values that changed, and one more where the array misses the `alpha` that
+        `Spherical` promises, or `SparseDithering` without randomness (of float16 and bfloat16 with their rounding allowed for).
     mode : {"abs", "rel", "rms", "l2", "psnr"}
         As in `compress`; "l2" and "psnr" count one violation if the whole array misses its target.
 
@@ -84,7 +90,8 @@ def verify(a: ArrayLike, b: ArrayLike, error_bound: float | None = None, mode: M
     if a.shape != b.shape or code != other:
         raise ParameterError(f"the arrays differ: {_arrays.dtype_name(code)} of shape {a.shape}, {_arrays.dtype_name(other)} of shape {b.shape}")
     _params.mode(mode)
-    bound = None if error_bound is None else _params.error_bound(error_bound)
+    quantiser = error_bound if isinstance(error_bound, Quantiser) else None
+    bound = None if error_bound is None or quantiser else _params.error_bound(error_bound)
     if code not in _arrays.FLOATING:
         return _integers(a, b, bound)
     with np.errstate(invalid="ignore"):     # signalling NaNs
@@ -94,6 +101,8 @@ def verify(a: ArrayLike, b: ArrayLike, error_bound: float | None = None, mode: M
     changed, specials = int(np.count_nonzero(differs)), int(np.count_nonzero(differs & ~finite))
     x, y = x[finite], y[finite]
     stats = _statistics(x, y)
+    if quantiser is not None:
+        specials += _misses_alpha(stats["alpha"], quantiser, _arrays.dtype_name(code))
     if bound is None:
         return VerifyResult(a.size, **stats, eb=None, violations=specials)
     if bound == 0:
@@ -129,7 +138,29 @@ def _beyond(x: np.ndarray, y: np.ndarray, eb: float) -> int:
                if not math.isfinite(y[i]) or abs(Fraction(float(x[i])) - Fraction(float(y[i]))) > exact)
 
 
-def _statistics(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+def _misses_alpha(alpha: float, quantiser: Quantiser, dtype: str) -> int:
+    if isinstance(quantiser, M22) or isinstance(quantiser, SparseDithering) and quantiser.unbiased:
+        return 0
+    promised = quantiser.alpha if isinstance(quantiser, Spherical) else quantiser.nu       # type: ignore[attr-defined]
+    rounding = {"float16": 2.0**-11, "bfloat16": 2.0**-8}.get(dtype, 2.0**-22)
+    return int(not math.sqrt(alpha) <= math.sqrt(promised) * (1 + rounding) + rounding)
+
+
+POWERS = 0, 1, 2, 4
+
+
+def _statistics(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    scale = float(np.abs(x).max()) if x.size else 0.0
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        weights = np.abs(x) / scale if scale else np.zeros_like(x)
+        errors = ((y - x) / scale) ** 2 if scale else (y - x) ** 2
+        norm, error = float(np.sum(weights**2)), float(np.sum(errors))
+        alpha = error / norm if norm else (0.0 if error == 0 else math.inf)
+        distortion = {m: float(np.mean(weights**m * errors) * np.float64(scale or 1.0) ** (m + 2)) if x.size else 0.0 for m in POWERS}
+    return _plain_statistics(x, y) | {"alpha": alpha, "distortion": distortion}
+
+
+def _plain_statistics(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     if x.size == 0:
         return dict(max_error=0.0, mean_error=0.0, mean_abs_error=0.0, rms_error=0.0, mse=0.0, psnr=math.inf, nrmse=0.0)
     with np.errstate(over="ignore", invalid="ignore"):

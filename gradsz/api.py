@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gradsz import _arrays, _core, _params
 from gradsz.errors import LimitError, ParameterError, UnsupportedDtypeError
+from gradsz.quantisers import Quantiser
 
 if TYPE_CHECKING:
     from gradsz._params import Bytes, Grid, Level, Mode, Predictor
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["compress", "decompress", "compress_bound"]
 
 
-def compress(a: ArrayLike, error_bound: float, *, mode: Mode = "abs", level: Level = "balanced",
+def compress(a: ArrayLike, error_bound: float | Quantiser, *, mode: Mode = "abs", level: Level = "balanced",
              predictor: Predictor = "auto", grid: Grid = "auto", seed: int | None = None,
              slot: tuple[int, int] | None = None, nthreads: int = 1) -> bytes:
     """Compress an array so that every finite value comes back within an error bound.
@@ -26,8 +27,9 @@ def compress(a: ArrayLike, error_bound: float, *, mode: Mode = "abs", level: Lev
     a : array_like, buffer or tensor
         float16, bfloat16 (ml_dtypes or torch), float32 or float64: within the bound.  Integers and bools: bit for
         bit.  Any shape up to 32 dimensions, any strides and byte order; never written to.
-    error_bound : float
-        Finite and >= 0, in the units of `mode`.  0 = bit-exact.
+    error_bound : float or quantiser
+        Finite and >= 0, in the units of `mode`.  0 = bit-exact.  A quantiser (`SparseDithering`, `Spherical`, `M22`) takes the
+        place of a bound: what holds then stands there, `level` and `nthreads` apply, and the other options must be left out.
     mode : {"abs", "rel", "rms", "l2", "psnr"}
         What the bound means; each resolves to one absolute bound `eb` that the message carries:
 
@@ -78,9 +80,13 @@ def compress(a: ArrayLike, error_bound: float, *, mode: Mode = "abs", level: Lev
     True
     """
     array, code = _arrays.take(a)
-    item = (b"", code, array.shape, _arrays.contiguous(array, code),
-            _params.error_bound(error_bound), _params.mode(mode), _params.predictor(predictor),
-            _params.level(level), _params.grid(grid))
+    choices = (_params.mode(mode), _params.predictor(predictor), _params.level(level), _params.grid(grid))
+    quantiser = _params.quantiser(error_bound, mode == "abs", predictor, grid, seed, slot)
+    bound = 0.0 if quantiser else _params.error_bound(error_bound)
+    item = (b"", code, array.shape, _arrays.contiguous(array, code), bound, *choices)
+    if quantiser is not None:
+        lossy = [0] if code in _arrays.FLOATING else []
+        return encode_quantised(quantiser, [item], [array], lossy, False, _params.nthreads(nthreads))
     return _core.encode([item], False, _params.nthreads(nthreads), _params.seed(seed), _params.slot(slot))
 
 
@@ -168,6 +174,14 @@ def compress_bound(a: ArrayLike, dtype: DTypeLike | None = None) -> int:
     if bound == 0:
         raise LimitError(f"an array of shape {shape} is larger than a message can hold")
     return bound
+
+
+def encode_quantised(quantiser: Quantiser, items: list, arrays: list[np.ndarray], lossy: list[int], named: bool, nthreads: int) -> bytes:
+    """A message of items, of which those at `lossy` go through a quantiser."""
+    settings: list[Any] = [None] * len(items)
+    for i, setting in zip(lossy, quantiser.settings([arrays[i] for i in lossy]), strict=True):
+        settings[i] = setting
+    return _core.encode(items, named, nthreads, quantiser.seed, None, False, settings)
 
 
 def message_bytes(buf):

@@ -210,7 +210,7 @@ def verify(context, original, other, bound, mode, format, dtype, shape, quiet):
     data = files.read_bytes(other)
     if data[:3] == MAGIC:
         after = gradsz.decompress_tensors(data)
-        stored = {tensor.name or "": tensor.eb for tensor in gradsz.info(data).tensors}
+        stored = {tensor.name or "": _bounded(tensor.eb) for tensor in gradsz.info(data).tensors}
     else:
         if bound is None:
             raise ParameterError(f"{other} is not compressed and holds no bound: give --bound")
@@ -334,7 +334,14 @@ def _plain(source, info):
     """MessageInfo as JSON values."""
     sizes = {key: getattr(info, key) for key in ("version", "nbytes", "raw_nbytes", "ratio")}
     tensors = [{key: getattr(tensor, key) for key in TENSOR_FIELDS} for tensor in info.tensors]
+    for tensor in tensors:
+        tensor["eb"] = _bounded(tensor["eb"])
     return {"file": source, **sizes, "tensors": tensors}
+
+
+def _bounded(eb):
+    """None where a quantiser took the place of a bound: JSON has no infinity."""
+    return eb if eb < float("inf") else None
 
 
 def _verify_one(before, after, bound, mode):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from numpy.typing import ArrayLike, NDArray
 
 from gradsz import _arrays, _core, _params, _partition, _torch
-from gradsz.api import message_bytes
+from gradsz.api import encode_quantised, message_bytes
 from gradsz.errors import ParameterError
+from gradsz.quantisers import Quantiser
 
 if TYPE_CHECKING:
     from gradsz._params import Bytes, Framework, Grid, Level, Mode, Over, Predictor
@@ -19,7 +20,7 @@ __all__ = ["compress_tensors", "decompress_tensors"]
 Lossy = Callable[[str, NDArray[Any]], bool] | Iterable[str] | Mapping[str, float]
 
 
-def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mode: Mode = "rel", level: Level = "balanced",
+def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float | Quantiser, *, mode: Mode = "rel", level: Level = "balanced",
                      predictor: Predictor = "auto", lossy: Lossy | None = None, bound_over: Over = "tensor", grid: Grid = "auto",
                      seed: int | None = None, slot: tuple[int, int] | None = None, nthreads: int = 1) -> bytes:
     """Compress named tensors, such as a model update, to one message.
@@ -30,7 +31,7 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
         Names (UTF-8, at most 1,023 bytes) and tensors, such as the ``state_dict()`` of a torch module, of any device; names,
         dtypes, shapes and order travel.
     error_bound, mode, level, predictor, grid, seed, slot, nthreads
-        As in `compress`.
+        As in `compress`.  A quantiser in place of the bound works on the lossy tensors; the Top-K of M22 on all of them together.
     lossy : callable, iterable of str, or mapping of str to float or bool; optional
         Which tensors may lose.  By default floating ones of more than 1,024 elements; the rest is bit-exact.
         Integers and bools always are.
@@ -64,16 +65,23 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float, *, mo
     """
     if not isinstance(mapping, Mapping):
         raise ParameterError(f"compress_tensors takes a mapping of names to arrays, not {type(mapping).__name__}")
-    bound, meaning = _params.error_bound(error_bound), _params.mode(mode)
-    choices = (_params.predictor(predictor), _params.level(level), _params.grid(grid))
+    choices = (_params.mode(mode), _params.predictor(predictor), _params.level(level), _params.grid(grid))
+    quantiser = _params.quantiser(error_bound, mode == "rel", predictor, grid, seed, slot)
+    bound = 1.0 if quantiser else _params.error_bound(error_bound)
     over = _params.bound_over(bound_over, mode)
     rule = _partition.rule_of(lossy, bound, mapping.keys())
-    items = []
+    items, arrays, lossy_ones = [], [], []
     for name, value in mapping.items():
         array, dtype = _arrays.take(value)
-        items.append((_encoded_name(name), dtype, array.shape, _arrays.contiguous(array, dtype),
-                      rule(name, array, dtype), meaning, *choices))
-    return _core.encode(items, True, _params.nthreads(nthreads), _params.seed(seed), _params.slot(slot), over)
+        own = rule(name, array, dtype)
+        if own > 0 and dtype in _arrays.FLOATING:
+            lossy_ones.append(len(items))
+        arrays.append(array)
+        items.append((_encoded_name(name), dtype, array.shape, _arrays.contiguous(array, dtype), 0.0 if quantiser else own, *choices))
+    threads = _params.nthreads(nthreads)
+    if quantiser is not None:
+        return encode_quantised(quantiser, items, arrays, lossy_ones, True, threads)
+    return _core.encode(items, True, threads, _params.seed(seed), _params.slot(slot), over)
 
 
 @overload

@@ -52,14 +52,13 @@ static double width_of(const gsz_range *r) {
     return error < 0 && d > 0 ? gsz_double_of_bits(gsz_bits_of_double(d) - 1) : d;
 }
 
-static gsz_range finite_range(const gsz_kernels *kernels, int dtype, const void *x, size_t n) {
+gsz_range gsz_finite_range(const gsz_kernels *kernels, int dtype, const void *x, size_t n) {
     gsz_range r = {HUGEST, -HUGEST, 0};
     kernels->range[dtype](x, n, &r);
     return r;
 }
 
-/* Power of two that brings the largest magnitude near 1, so that squares neither overflow nor vanish. */
-static double safe_scale(const gsz_range *r) {
+double gsz_safe_scale(const gsz_range *r) {
     double m = GSZ_MAX(gsz_abs_double(r->min), gsz_abs_double(r->max));
     int exponent = (int)(gsz_bits_of_double(m) >> 52 & 0x7ff) - 1023;
     exponent = GSZ_MAX(-1000, GSZ_MIN(1000, exponent));
@@ -156,10 +155,10 @@ int gsz_resolve_bound(const gsz_kernels *kernels, int dtype, const void *x, size
                       int mode, double bound, int32_t *k, double *eb) {
     *eb = bound;
     if (mode != GSZ_ABS && bound > 0) {
-        gsz_range r = finite_range(kernels, dtype, x, n);
+        gsz_range r = gsz_finite_range(kernels, dtype, x, n);
         *eb = 0;
         if (r.finite == 0 || (r.min == 0 && r.max == 0)) return GSZ_OK;
-        measurement m = {kernels, dtype, x, n, safe_scale(&r), 0, k};
+        measurement m = {kernels, dtype, x, n, gsz_safe_scale(&r), 0, k};
         double squares = mode == GSZ_REL ? 0 : kernels->sum_squares[dtype](x, n, m.scale);
         double width = width_of(&r);
         if (mode == GSZ_REL) {
@@ -187,7 +186,7 @@ gsz_spread gsz_joint_spread(const gsz_kernels *kernels, const gsz_values *tensor
     double squares = 0;
     for (size_t i = 0; i < count; i++) kernels->range[tensors[i].dtype](tensors[i].x, tensors[i].n, &r);
     if (r.finite == 0 || (r.min == 0 && r.max == 0)) return spread;
-    const double scale = safe_scale(&r);
+    const double scale = gsz_safe_scale(&r);
     for (size_t i = 0; i < count; i++) squares += kernels->sum_squares[tensors[i].dtype](tensors[i].x, tensors[i].n, scale);
     spread.width = width_of(&r);
     spread.rms = gsz_square_root(squares / (double)r.finite) / scale;

@@ -8,6 +8,11 @@
  * (format.md 5.1).  0 when there is none: then only bit-exact coding keeps the bound. */
 double gsz_step(int dtype, double eb);
 
+/* Range of the finite values, and a power of two that brings the largest magnitude near 1, so that squares neither overflow nor
+ * vanish. */
+gsz_range gsz_finite_range(const gsz_kernels *kernels, int dtype, const void *x, size_t n);
+double gsz_safe_scale(const gsz_range *r);
+
 /* Absolute bound of a tensor.  0 = code bit-exactly (bound 0, zero range, no finite value, ...).
  * k is scratch for GSZ_CHUNK integers, used by the modes that are measured on the data, with the uniform quantiser; NULL for
  * bounds that keep their promise for any errors within them. */

@@ -77,6 +77,7 @@ GSZ_INLINE int gsz_floor_log2(uint32_t v) { /* v > 0 */
 #define GSZ_FORMAT_VERSION 0          /* 0 = draft */
 #define GSZ_MAX_NAME 1023
 #define GSZ_MAX_SHARED 255             /* bytes of a name that are taken from the one before, at each end */
+#define GSZ_MAX_LEVELS 32u             /* of M22, above 0 */
 #define GSZ_MAX_BYTES ((uint64_t)1 << 62)
 /* Elements a chunk: one entropy segment, one unit of parallel work, small enough for the second-level cache.
  * Predictors need whole rows or planes, at least eight of them, so a chunk may be larger. */

@@ -1,8 +1,11 @@
 /* Reading a message: header and table are checked whole, sections one by one when asked for. */
+#include "bound.h"
+#include "fp.h"
 #include "fpenv.h"
 #include "message.h"
 #include "model_part.h"
 #include "names.h"
+#include "quantisers/quantiser.h"
 
 /* Names are put together from those before them. */
 #define NAME_BLOCK ((size_t)1 << 16)
@@ -232,7 +235,11 @@ int gsz_message_info(const gsz_message *m, size_t index, gsz_info *info) {
     info->grid = t->grid;
     info->predictor = t->predictor;
     info->coder = t->coder;
-    info->eb = t->eb;
+    info->eb = t->codec == GSZ_CODEC_SPHERICAL || t->mode > GSZ_PSNR ? gsz_double_of_bits((uint64_t)0x7ff << 52) : t->eb;
+    info->scale = t->mode == GSZ_MODE_DITHERING ? gsz_step(t->dtype, t->eb) : 0;
+    info->levels = t->levels;
+    info->nlevels = t->nlevels;
+    info->block = t->sphere.block;
     return GSZ_OK;
 }
 
@@ -332,7 +339,13 @@ static int decode_wanted(const gsz_workers *workers, const gsz_message *m, void 
         if (out[i] != NULL) GSZ_TRY(decode_alone(workers, &m->entries[i], out[i]));
     for (unsigned d = 0; d < GSZ_DTYPES; d++)
         if (m->gathered.shapes[d] > 0) GSZ_TRY(decode_run(workers, m, &m->gathered.runs[d], out));
-    return gsz_model_part_decode(workers, &m->model, m->entries, m->count, out);
+    GSZ_TRY(gsz_model_part_decode(workers, &m->model, m->entries, m->count, out));
+    for (size_t i = 0; i < m->count; i++) {
+        const gsz_tensor *t = &m->entries[i].tensor;
+        if (out[i] != NULL && gsz_has_bound(t->codec) && t->mode == GSZ_MODE_LEVELS)
+            GSZ_TRY(gsz_levels_apply(t->dtype, t->levels, t->nlevels, out[i], (size_t)t->elements));
+    }
+    return GSZ_OK;
 }
 
 int gsz_decode_tensors(const gsz_message *m, void *const *out, const size_t *size) {

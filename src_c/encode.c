@@ -4,10 +4,16 @@
 #include "message.h"
 #include "model_part.h"
 #include "names.h"
+#include "quantisers/quantiser.h"
 #include "trial.h"
 
 typedef struct {
-    const gsz_input *in;
+    const gsz_input *in;        /* as given, or `quantised` */
+    const gsz_input *given;
+    gsz_input quantised;        /* the values that a quantiser puts in their place, */
+    size_t values_size;         /* their bytes, */
+    double threshold;           /* and what its Top-K keeps */
+    uint8_t levels[GSZ_MAX_LEVELS * 8];
     gsz_entry entry;
     gsz_model_source source;    /* GSZ_CODEC_MODEL */
     gsz_writer *parts;          /* coded chunks */
@@ -43,6 +49,7 @@ static int check_input(const gsz_input *in, int named, int over) {
               || in->predictor == GSZ_PREDICT_AUTO, GSZ_E_PARAMETER);
     GSZ_CHECK(in->level >= GSZ_LEVEL_BALANCED && in->level <= GSZ_LEVEL_BEST, GSZ_E_PARAMETER);
     GSZ_CHECK((in->grid >= GSZ_GRID_ALIGNED && in->grid <= GSZ_GRID_SHRUNK) || in->grid == GSZ_GRID_AUTO, GSZ_E_PARAMETER);
+    GSZ_CHECK(in->quantiser == NULL || gsz_quantiser_ok(in->quantiser), GSZ_E_PARAMETER);
     GSZ_CHECK(!named || gsz_name_ok(in->name, in->name_length), GSZ_E_PARAMETER);
     return GSZ_OK;
 }
@@ -88,18 +95,63 @@ static int learn(gsz_work *work, const gsz_offsets *offsets, plan *p, size_t ind
     return GSZ_OK;
 }
 
+/* The codec for values that a quantiser gave. */
+static int plan_quantised(encoding *c, unsigned worker, plan *p, const gsz_quantised *q) {
+    gsz_tensor *t = &p->entry.tensor;
+    p->quantised.bound = q->eb;
+    p->quantised.mode = t->mode = GSZ_ABS;
+    p->quantised.predictor = GSZ_PREDICT_AUTO;
+    p->quantised.grid = GSZ_GRID_ALIGNED;
+    p->in = &p->quantised;
+    GSZ_TRY(gsz_tensor_plan(&c->work[worker], t, p->in));
+    t->mode = q->mode;
+    t->nlevels = q->nlevels;
+    t->levels = p->levels;
+    for (unsigned j = 0; j < q->nlevels; j++) {
+        gsz_element level;
+        gsz_store_values(t->dtype, &q->levels[j], 1, &level, 0);
+        gsz_copy_le(p->levels + j * t->itemsize, &level, 1, t->itemsize);
+    }
+    if (t->codec != GSZ_CODEC_CONSTANT || q->mode != GSZ_MODE_LEVELS) return GSZ_OK;
+    return gsz_levels_apply(t->dtype, p->levels, t->nlevels, (void *)(size_t)p->quantised.data, 1);
+}
+
+/* What a quantiser makes of a tensor; one that it is not for stays bit-exact. */
+static int quantise(encoding *c, unsigned worker, plan *p, size_t index) {
+    gsz_tensor *t = &p->entry.tensor;
+    gsz_quantising from = {p->in->quantiser, c->work[worker].kernels, t->dtype, p->in->data, (size_t)t->elements, 0, p->threshold};
+    gsz_quantised to;
+    p->quantised = *p->in;
+    p->quantised.bound = 0;
+    GSZ_TRY(gsz_tensor_plan(&c->work[worker], t, &p->quantised));
+    if (t->codec != GSZ_CODEC_EXACT || t->dtype > GSZ_FLOAT64) return GSZ_OK;
+    from.key = gsz_random_at(c->offsets.seed, index);
+    if (from.settings->scheme == GSZ_SPHERICAL) {
+        t->codec = GSZ_CODEC_SPHERICAL;
+        t->sphere = (gsz_sphere){t->dtype, from.settings->block, from.key, from.settings->target};
+        return GSZ_OK;
+    }
+    p->values_size = (size_t)t->elements * t->itemsize;
+    void *values = gsz_alloc(c->heap, p->values_size);
+    p->quantised.data = values;
+    GSZ_CHECK(values != NULL, GSZ_E_MEMORY);
+    gsz_quantise(&from, values, &to);
+    return to.useful ? plan_quantised(c, worker, p, &to) : GSZ_OK;
+}
+
 static int plan_one(void *arg, unsigned worker, size_t i) {
     encoding *c = (encoding *)arg;
     plan *p = &c->plans[i];
     gsz_tensor *t = &p->entry.tensor;
-    GSZ_TRY(gsz_tensor_plan(&c->work[worker], t, p->in));
+    if (p->in->quantiser != NULL) GSZ_TRY(quantise(c, worker, p, i));
+    else GSZ_TRY(gsz_tensor_plan(&c->work[worker], t, p->in));
     if (t->codec == GSZ_CODEC_CONSTANT) {
         gsz_copy_le(p->constant, p->in->data, 1, t->itemsize);
         p->entry.constant = p->constant;
     }
     p->source.data = p->in->data;
     if (t->codec == GSZ_CODEC_MODEL) GSZ_TRY(learn(&c->work[worker], &c->offsets, p, i));
-    p->todo = t->codec == GSZ_CODEC_EXACT || t->codec == GSZ_CODEC_UNIFORM;
+    p->todo = t->codec == GSZ_CODEC_EXACT || t->codec == GSZ_CODEC_UNIFORM || t->codec == GSZ_CODEC_SPHERICAL;
     return GSZ_OK;
 }
 
@@ -162,9 +214,10 @@ static int settle(encoding *c) {
             size += p->parts[k].size + (p->chunks > 1 ? gsz_varint_size(p->parts[k].size) : 0);
         if (size >= raw) {
             release_parts(c->heap, p);
-            p->todo = t->codec == GSZ_CODEC_UNIFORM;
+            p->todo = t->codec == GSZ_CODEC_UNIFORM || t->codec == GSZ_CODEC_SPHERICAL;
             t->codec = p->todo ? GSZ_CODEC_EXACT : GSZ_CODEC_RAW;
             t->eb = 0;
+            p->in = p->given;
             size = raw;
             again |= p->todo;
         }
@@ -202,7 +255,7 @@ static int gather_run(encoding *c, unsigned dtype) {
         memcpy(data, c->plans[i].in->data, (size_t)one->elements * one->itemsize);
         data += one->elements * one->itemsize;
     }
-    run->in = in;
+    run->in = run->given = in;
     run->entry = c->gathered.runs[dtype];
     run->todo = 1;
     return GSZ_OK;
@@ -374,7 +427,7 @@ static void set_offsets(encoding *c, const gsz_input *in, const gsz_options *opt
     for (size_t i = 0; i < c->count && !options->seeded; i++) {
         const size_t itemsize = gsz_itemsize(in[i].dtype), chunk = sizeof buffer / itemsize;
         const size_t n = (size_t)c->plans[i].entry.tensor.elements;
-        if (!gsz_is_random(in[i].grid)) continue;
+        if (!gsz_is_random(in[i].grid) && !gsz_quantiser_random(in[i].quantiser)) continue;
         for (size_t at = 0; at < n; at += chunk) {
             const size_t here = GSZ_MIN(chunk, n - at);
             uint32_t *h = &half[at >= n / 2];
@@ -403,6 +456,19 @@ static int share_bound(encoding *c) {
     return GSZ_OK;
 }
 
+/* Inputs that share a quantiser share what its Top-K keeps. */
+static int set_thresholds(encoding *c, const gsz_input *in) {
+    const gsz_quantiser *last = NULL;
+    double threshold = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        if (in[i].quantiser == NULL) continue;
+        if (in[i].quantiser != last) GSZ_TRY(gsz_quantiser_threshold(c->heap, in[i].quantiser, in, c->count, &threshold));
+        last = in[i].quantiser;
+        c->plans[i].threshold = threshold;
+    }
+    return GSZ_OK;
+}
+
 static int run(encoding *c, const gsz_input *in, int named, const gsz_options *options, gsz_writer *out) {
     c->nplans = named ? c->count + GSZ_DTYPES : c->count;
     c->plans = (plan *)gsz_alloc(c->heap, c->nplans * sizeof(plan));
@@ -410,7 +476,7 @@ static int run(encoding *c, const gsz_input *in, int named, const gsz_options *o
     memset(c->plans, 0, c->nplans * sizeof(plan));
     for (size_t i = 0; i < c->count; i++) {
         GSZ_TRY(check_input(&in[i], named, options->bound_over));
-        c->plans[i].in = &in[i];
+        c->plans[i].in = c->plans[i].given = &in[i];
     }
     if (named) GSZ_TRY(check_names(c));
     for (size_t i = 0; i < c->count; i++) {
@@ -419,6 +485,7 @@ static int run(encoding *c, const gsz_input *in, int named, const gsz_options *o
     }
     set_offsets(c, in, options);
     if (options->bound_over == GSZ_OVER_MESSAGE) GSZ_TRY(share_bound(c));
+    GSZ_TRY(set_thresholds(c, in));
     GSZ_TRY(gsz_parallel_for(c->count, c->nworkers, plan_one, c));
     GSZ_TRY(gather(c));
     do {
@@ -433,6 +500,7 @@ static void release(encoding *c) {
     for (size_t i = 0; c->plans != NULL && i < c->nplans; i++) {
         release_parts(c->heap, &c->plans[i]);
         gsz_structure_release(c->heap, &c->plans[i].source.structure);
+        if (c->plans[i].values_size > 0) gsz_release(c->heap, (void *)(size_t)c->plans[i].quantised.data, c->plans[i].values_size);
     }
     gsz_model_writer_release(&c->model);
     gsz_release(c->heap, c->jobs, c->njobs * sizeof(job));

@@ -69,7 +69,10 @@ typedef enum {
     GSZ_REL = 1,   /* eb = bound * (max - min) of the finite values */
     GSZ_RMS = 2,   /* eb = bound * root mean square of the finite values */
     GSZ_L2 = 3,    /* largest eb found with ||x - x'|| <= bound * ||x||, measured on the data */
-    GSZ_PSNR = 4   /* largest eb found with PSNR >= bound (dB, peak = range), measured on the data */
+    GSZ_PSNR = 4,  /* largest eb found with PSNR >= bound (dB, peak = range), measured on the data */
+    /* of messages only: a quantiser was used in place of a bound, and eb says nothing about errors */
+    GSZ_MODE_DITHERING = 5, /* Sparse Dithering: values are multiples of 2 eb */
+    GSZ_MODE_LEVELS = 6     /* M22: values are labels of levels */
 } gsz_mode;
 
 typedef enum {
@@ -86,6 +89,7 @@ typedef enum {
     GSZ_CODEC_EXACT = 3,     /* bit-exact: byte planes, entropy coded */
     GSZ_CODEC_UNIFORM = 4,   /* absolute error bound: uniform quantiser, Huffman */
     GSZ_CODEC_MODEL = 5,     /* absolute error bound: the gradient model, rANS */
+    GSZ_CODEC_SPHERICAL = 6, /* blocks by random directions; no pointwise bound */
     GSZ_CODEC_GATHERED = 7   /* bit-exact: small tensors of a dtype in one section */
 } gsz_codec;
 
@@ -138,6 +142,24 @@ typedef struct {
 
 void gsz_options_init(gsz_options *options);
 
+/* Quantisers of papers, in place of an error bound.  None bounds the error of single values (docs/quantisers.md). */
+typedef enum { GSZ_SPARSE_DITHERING = 1, GSZ_SPHERICAL = 2, GSZ_M22 = 3 } gsz_scheme;
+typedef enum { GSZ_FAMILY_AUTO = 0, GSZ_GENNORM = 1, GSZ_DWEIBULL = 2 } gsz_family;
+
+typedef struct {
+    int scheme;                 /* gsz_scheme: which of the members below count */
+    double target;              /* Sparse Dithering nu, from 2^-40 to 2^40; Spherical alpha, between 0 and 1 */
+    int unbiased;               /* Sparse Dithering: round at random, by the seed of the options */
+    unsigned block;             /* Spherical: values a block, 2 to 256 */
+    unsigned bits;              /* M22: 2^bits levels, 1 to 6 */
+    int power;                  /* M22: M, 0 to 8 */
+    int family;                 /* M22: gsz_family */
+    double keep;                /* M22: the part of the entries that is kept, above 0 and at most 1, the largest of all the
+                                 * inputs that point to this quantiser; */
+    double threshold;           /* M22: or, above 0, the least magnitude that is kept */
+    double shape, scale;        /* M22: of the density; shape 0 = fitted by moments */
+} gsz_quantiser;
+
 /* One tensor to encode: C order, native byte order, aligned, no padding between elements. */
 typedef struct {
     const char *name;           /* UTF-8, not terminated; ignored in an unnamed message */
@@ -151,6 +173,7 @@ typedef struct {
     int predictor;              /* gsz_predictor */
     int level;                  /* gsz_level */
     int grid;                   /* gsz_grid */
+    const gsz_quantiser *quantiser; /* in place of the bound, for floats; NULL = none */
 } gsz_input;
 
 /* Zeros, and the choices left to the library: GSZ_PREDICT_AUTO, GSZ_LEVEL_BALANCED, GSZ_GRID_AUTO. */
@@ -181,7 +204,11 @@ typedef struct {
     uint64_t compressed;        /* bytes of its table entry and its section; its share where several tensors have one */
     int codec;                  /* gsz_codec */
     int mode, grid, predictor, coder;   /* meaningful for GSZ_CODEC_UNIFORM and GSZ_CODEC_MODEL */
-    double eb;                  /* absolute bound; 0 for the bit-exact codecs */
+    double eb;                  /* absolute bound; 0 for the bit-exact codecs; infinite where there is none */
+    double scale;               /* Sparse Dithering: what values are multiples of */
+    const uint8_t *levels;      /* M22: `nlevels` numbers of the dtype, little-endian, not aligned */
+    unsigned nlevels;
+    unsigned block;             /* Spherical */
 } gsz_info;
 
 typedef struct gsz_message gsz_message;

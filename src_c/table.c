@@ -2,6 +2,7 @@
 
 #include "bound.h"
 #include "fp.h"
+#include "quantisers/values.h"
 
 /* ---- writing */
 
@@ -36,7 +37,17 @@ static int write_bound(gsz_table_state *state, const gsz_tensor *t, gsz_writer *
     GSZ_TRY(gsz_put_u8(out, (unsigned)t->mode | (unsigned)t->grid << 3 | (bytes - 1) << 5));
     for (unsigned i = 0; bytes > 1 && i < bytes; i++) GSZ_TRY(gsz_put_u8(out, (unsigned)(bits >> (56 - 8 * i)) & 255));
     state->eb = t->eb;
-    return GSZ_OK;
+    if (t->mode != GSZ_MODE_LEVELS) return GSZ_OK;
+    GSZ_TRY(gsz_put_u8(out, t->nlevels));
+    return gsz_put_bytes(out, t->levels, t->nlevels * t->itemsize);
+}
+
+#define SCHEME_SPHERICAL 0u
+
+static int write_sphere(const gsz_tensor *t, gsz_writer *out) {
+    GSZ_TRY(gsz_put_u8(out, SCHEME_SPHERICAL));
+    GSZ_TRY(gsz_put_u8(out, t->sphere.block - 1));
+    return gsz_put_le64(out, t->sphere.key);
 }
 
 int gsz_entry_write(gsz_table_state *state, const gsz_entry *e, int named, gsz_writer *out) {
@@ -46,7 +57,8 @@ int gsz_entry_write(gsz_table_state *state, const gsz_entry *e, int named, gsz_w
     GSZ_TRY(gsz_put_u8(out, t->ndim));
     for (unsigned i = 0; i < t->ndim; i++) GSZ_TRY(gsz_put_varint(out, t->shape[i]));
     if (t->codec == GSZ_CODEC_CONSTANT) return gsz_put_bytes(out, e->constant, t->itemsize);
-    if (gsz_is_bounded(t->codec)) GSZ_TRY(write_bound(state, t, out));
+    if (gsz_has_bound(t->codec)) GSZ_TRY(write_bound(state, t, out));
+    if (t->codec == GSZ_CODEC_SPHERICAL) GSZ_TRY(write_sphere(t, out));
     if (t->codec == GSZ_CODEC_UNIFORM) GSZ_TRY(gsz_put_u8(out, (unsigned)t->predictor | (unsigned)t->coder << 4));
     return gsz_has_section(t->codec) ? gsz_put_varint(out, e->section_size) : GSZ_OK;
 }
@@ -81,11 +93,25 @@ static int read_shape(gsz_reader *in, uint64_t *pool, gsz_tensor *t) {
     GSZ_CHECK(gsz_get_u8(in, &kind), GSZ_E_HEADER);
     t->dtype = (int)(kind & 31);
     t->codec = (int)(kind >> 5);
-    GSZ_CHECK(gsz_itemsize(t->dtype) != 0 && t->codec != 6, GSZ_E_RESERVED);
+    GSZ_CHECK(gsz_itemsize(t->dtype) != 0, GSZ_E_RESERVED);
     GSZ_CHECK(gsz_get_u8(in, &t->ndim) && t->ndim <= GSZ_MAX_DIMS, GSZ_E_HEADER);
     for (unsigned i = 0; i < t->ndim; i++) GSZ_CHECK(gsz_get_varint(in, &pool[i]) == 1, GSZ_E_HEADER);
     t->shape = pool;
     return gsz_tensor_measure(t);
+}
+
+/* Levels of M22: numbers of the dtype, finite and not negative. */
+static int read_levels(gsz_reader *in, gsz_tensor *t) {
+    gsz_element element;
+    GSZ_CHECK(gsz_get_u8(in, &t->nlevels) && gsz_get_bytes(in, t->nlevels * t->itemsize, &t->levels), GSZ_E_HEADER);
+    GSZ_CHECK(t->nlevels <= GSZ_MAX_LEVELS, GSZ_E_HEADER);
+    for (unsigned i = 0; i < t->nlevels; i++) {
+        gsz_copy_le(&element, t->levels + i * t->itemsize, 1, t->itemsize);      /* nocheck: gsz_get_bytes above */
+        double level = 0;
+        gsz_load_values(t->dtype, &element, 0, 1, &level);
+        GSZ_CHECK(gsz_bits_of_double(level) < (uint64_t)0x7ff << 52, GSZ_E_HEADER);
+    }
+    return GSZ_OK;
 }
 
 static int read_bound(gsz_table_state *state, gsz_reader *in, gsz_tensor *t) {
@@ -96,7 +122,7 @@ static int read_bound(gsz_table_state *state, gsz_reader *in, gsz_tensor *t) {
     t->mode = (int)(kind & 7);
     t->grid = (int)(kind >> 3 & 3);
     unsigned bytes = (kind >> 5) + 1;
-    GSZ_CHECK(t->mode <= GSZ_PSNR, GSZ_E_RESERVED);
+    GSZ_CHECK(t->mode <= GSZ_MODE_LEVELS, GSZ_E_RESERVED);
     if (bytes > 1) {
         GSZ_CHECK(gsz_get_bytes(in, bytes, &p), GSZ_E_HEADER);
         for (unsigned i = 0; i < bytes; i++) bits |= (uint64_t)p[i] << (56 - 8 * i);
@@ -105,6 +131,17 @@ static int read_bound(gsz_table_state *state, gsz_reader *in, gsz_tensor *t) {
     t->eb = state->eb;
     GSZ_CHECK(t->dtype <= GSZ_FLOAT64, GSZ_E_HEADER);
     GSZ_CHECK(t->eb > 0 && gsz_is_finite(t->eb) && gsz_step(t->dtype, t->eb) > 0, GSZ_E_HEADER);
+    return t->mode == GSZ_MODE_LEVELS ? read_levels(in, t) : GSZ_OK;
+}
+
+static int read_sphere(gsz_reader *in, gsz_tensor *t) {
+    unsigned scheme, block;
+    GSZ_CHECK(gsz_get_u8(in, &scheme), GSZ_E_HEADER);
+    GSZ_CHECK(scheme == SCHEME_SPHERICAL, GSZ_E_RESERVED);
+    GSZ_CHECK(gsz_get_u8(in, &block) && block >= 1 && gsz_get_le64(in, &t->sphere.key), GSZ_E_HEADER);
+    GSZ_CHECK(t->dtype <= GSZ_FLOAT64, GSZ_E_HEADER);
+    t->sphere.block = block + 1;
+    t->sphere.dtype = t->dtype;
     return GSZ_OK;
 }
 
@@ -137,7 +174,8 @@ int gsz_entry_read(gsz_table_state *state, gsz_reader *in, int named, uint64_t *
     GSZ_TRY(read_shape(in, shape_pool, t));
     GSZ_CHECK((t->codec == GSZ_CODEC_EMPTY) == (t->elements == 0), GSZ_E_HEADER);
     if (t->codec == GSZ_CODEC_CONSTANT) GSZ_CHECK(gsz_get_bytes(in, t->itemsize, &e->constant), GSZ_E_HEADER);
-    if (gsz_is_bounded(t->codec)) GSZ_TRY(read_bound(state, in, t));
+    if (gsz_has_bound(t->codec)) GSZ_TRY(read_bound(state, in, t));
+    if (t->codec == GSZ_CODEC_SPHERICAL) GSZ_TRY(read_sphere(in, t));
     if (t->codec == GSZ_CODEC_UNIFORM) GSZ_TRY(read_predictor(in, t));
     if (t->codec == GSZ_CODEC_MODEL) t->predictor = GSZ_PREDICT_STRUCTURE, t->coder = GSZ_CODER_RANS;
     if (gsz_has_section(t->codec)) GSZ_TRY(gsz_section_size_read(in, e));

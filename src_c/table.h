@@ -19,9 +19,9 @@ GSZ_INLINE const gsz_entry *gsz_entry_at(const gsz_entry *first, size_t i, size_
     return (const gsz_entry *)(const void *)((const uint8_t *)first + i * stride);
 }
 
-/* Has this codec an error bound, or a section of its own? */
-GSZ_INLINE int gsz_is_bounded(int codec) { return codec == GSZ_CODEC_UNIFORM || codec == GSZ_CODEC_MODEL; }
-GSZ_INLINE int gsz_has_section(int codec) { return codec >= GSZ_CODEC_RAW && codec <= GSZ_CODEC_UNIFORM; }
+/* Has this codec a section of its own, a bound? */
+GSZ_INLINE int gsz_has_section(int codec) { return (codec >= GSZ_CODEC_RAW && codec <= GSZ_CODEC_UNIFORM) || codec == GSZ_CODEC_SPHERICAL; }
+GSZ_INLINE int gsz_has_bound(int codec) { return codec == GSZ_CODEC_UNIFORM || codec == GSZ_CODEC_MODEL; }
 
 /* What an entry may repeat of those before it.  Zeros at the start of a table. */
 typedef struct { const char *name; size_t name_length; double eb; } gsz_table_state;

@@ -34,7 +34,7 @@ int gsz_tensor_chunks(const gsz_tensor *t, gsz_lattice *lattice, size_t *chunk, 
     for (unsigned i = t->ndim; i-- > 0;)
         if (t->shape[i] != 1) size[GSZ_MIN(used, 2u)] *= t->shape[i], used++;
     unsigned dims = t->codec == GSZ_CODEC_UNIFORM ? (unsigned)t->predictor : 0;
-    uint64_t unit = dims < 2 ? 1 : dims == 2 ? size[0] : size[0] * size[1];
+    uint64_t unit = t->codec == GSZ_CODEC_SPHERICAL ? t->sphere.block : dims < 2 ? 1 : dims == 2 ? size[0] : size[0] * size[1];
     if (dims > 3 || dims > GSZ_MAX(used, 1u) || unit > GSZ_MAX_UNIT) return 0;
     lattice->dims = dims;
     lattice->columns = dims < 2 ? 1 : (size_t)size[0];
@@ -207,6 +207,7 @@ int gsz_tensor_encode_chunk(gsz_work *work, const gsz_tensor *t, const void *x, 
     x = (const uint8_t *)x + index * chunk * t->itemsize;
     if (t->codec == GSZ_CODEC_EXACT)
         return gsz_exact_encode(work, x, n, t->itemsize, gsz_is_float(t->dtype) ? GSZ_KIND_FLOAT : GSZ_KIND_INTEGER, out);
+    if (t->codec == GSZ_CODEC_SPHERICAL) return gsz_spherical_encode(work, &t->sphere, x, n, (uint64_t)index * chunk / t->sphere.block, out);
     u.step = gsz_step(t->dtype, t->eb);
     return gsz_uniform_encode(work, &u, x, n, out);
 }
@@ -218,6 +219,7 @@ int gsz_tensor_decode_chunk(gsz_work *work, const gsz_tensor *t, gsz_reader in, 
     size_t n = chunk_size(t, chunk, index);
     x = (uint8_t *)x + index * chunk * t->itemsize;
     if (t->codec == GSZ_CODEC_EXACT) return gsz_exact_decode(work, in, n, t->itemsize, x);
+    if (t->codec == GSZ_CODEC_SPHERICAL) return gsz_spherical_decode(work, &t->sphere, in, n, (uint64_t)index * chunk / t->sphere.block, x);
     u.step = gsz_step(t->dtype, t->eb);
     return gsz_uniform_decode(work, &u, in, n, x);
 }

@@ -3,6 +3,7 @@
 #define GSZ_TENSOR_H
 
 #include "bound.h"
+#include "quantisers/spherical.h"
 #include "uniform.h"
 
 GSZ_INLINE int gsz_is_float(int dtype) { return dtype >= GSZ_FLOAT16 && dtype <= GSZ_FLOAT64; }
@@ -20,6 +21,9 @@ typedef struct {
     int codec, mode, grid, predictor, coder;
     double eb;
     const gsz_spread *joint;    /* encoder: of the whole message, NULL = each tensor has its own */
+    const uint8_t *levels;  /* GSZ_MODE_LEVELS: their bytes, little-endian */
+    unsigned nlevels;
+    gsz_sphere sphere;      /* GSZ_CODEC_SPHERICAL */
     int smooth;             /* encoder: Lorenzo prediction looks much better than none */
 } gsz_tensor;
 
@@ -37,7 +41,7 @@ int gsz_tensor_plan(gsz_work *work, gsz_tensor *t, const gsz_input *in);
 void gsz_tensor_plan_uniform(gsz_tensor *t, const gsz_input *in);
 void gsz_tensor_plan_otherwise(gsz_tensor *t, const gsz_input *in);
 
-/* Twins: chunk `index` of a tensor whose codec is EXACT or UNIFORM; x is the whole tensor. */
+/* Twins: chunk `index` of a tensor whose codec is EXACT, UNIFORM or SPHERICAL; x is the whole tensor. */
 int gsz_tensor_encode_chunk(gsz_work *work, const gsz_tensor *t, const void *x, size_t index, gsz_writer *out);
 int gsz_tensor_decode_chunk(gsz_work *work, const gsz_tensor *t, gsz_reader in, size_t index, void *x);
 

@@ -551,6 +551,20 @@ def test_max_output(folder, capsys):
 # --- info, verify, the rest -------------------------------------------------------------------------
 
 
+def test_quantised_messages(folder, capsys):
+    """The command line writes none, but reads and shows them; verify has no bound to check."""
+    np.savez("w.npz", **named())
+    with open("w.npz.gsz", "wb") as file:
+        file.write(gradsz.compress_tensors(named(), gradsz.M22(2)))
+    run("info", "w.npz.gsz", "--json")
+    (shown,) = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert [(t["mode"], t["eb"]) for t in shown["tensors"][:3]] == [("m22", None), ("m22", None), (None, 0.0)]
+    run("info", "w.npz.gsz")
+    assert "none (m22)" in capsys.readouterr().out
+    run("verify", "w.npz", "w.npz.gsz")
+    run("verify", "w.npz", "w.npz.gsz", "--bound", "1e-6", "-q", code=1)
+
+
 def test_info(folder, capsys):
     np.savez("w.npz", **named())
     np.save("w.npy", values())

@@ -16,7 +16,7 @@ import gradsz
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MODULES = sorted(m.name for m in pkgutil.walk_packages(gradsz.__path__, "gradsz.") if m.name != "gradsz.__main__")
-OPTIONAL = {"click", "rich", "sklearn", "matplotlib", "ml_dtypes"}
+OPTIONAL = {"click", "rich", "sklearn", "matplotlib", "ml_dtypes", "scipy"}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

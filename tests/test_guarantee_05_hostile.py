@@ -177,7 +177,7 @@ class TestHandMade:
     @pytest.mark.parametrize("field", ["dtype", "mode", "predictor", "grid", "coder"])
     def test_reserved_values_point_to_a_newer_writer(self, field):
         with pytest.raises(gradsz.UnsupportedError):
-            gradsz.info(wire.frame(uniform_table((100,), 0.5, **{field: {"dtype": 7, "mode": 5, "grid": 2}.get(field, 15)}) + wire.varint(2), [b"\0\x80"]))
+            gradsz.info(wire.frame(uniform_table((100,), 0.5, **{field: {"dtype": 7, "mode": 7, "grid": 2}.get(field, 15)}) + wire.varint(2), [b"\0\x80"]))
 
     def test_a_newer_version_is_named_as_such(self):
         with pytest.raises(gradsz.UnsupportedError, match="version"):

@@ -17,6 +17,7 @@ typedef struct {
     int mode, predictor;
     int level;
     sample_grid grid;
+    const gsz_quantiser *quantiser;
 } sample;
 
 static const int sample_dtypes[] = {
@@ -124,6 +125,7 @@ static inline gsz_input sample_input(const sample *s, const void *data) {
     in.predictor = s->predictor;
     in.level = s->level;
     if (s->grid != ANY_GRID) in.grid = (int)s->grid - 1;
+    in.quantiser = s->quantiser;
     return in;
 }
 
@@ -186,6 +188,16 @@ static inline uint8_t *sample_tensors(const sample *s, size_t count, uint64_t se
     return copy;
 }
 
+static const gsz_quantiser sample_quantisers[] = {
+    {.scheme = GSZ_SPARSE_DITHERING, .target = 0.25},
+    {.scheme = GSZ_SPARSE_DITHERING, .target = 1, .unbiased = 1},
+    {.scheme = GSZ_M22, .bits = 1, .keep = 0.3},
+    {.scheme = GSZ_M22, .bits = 3, .power = 2, .family = GSZ_DWEIBULL, .keep = 1},
+    {.scheme = GSZ_M22, .bits = 5, .power = 1, .family = GSZ_GENNORM, .keep = 0.5, .threshold = 0.05, .shape = 1.2, .scale = 0.1},
+    {.scheme = GSZ_SPHERICAL, .target = 0.6, .block = 7},
+};
+#define SAMPLE_QUANTISERS (sizeof sample_quantisers / sizeof sample_quantisers[0])
+
 /* A small set that visits every codec, predictor and mode. */
 static const sample sample_set[] = {
     {GSZ_FLOAT32, 1, {300}, NORMAL, 1e-3, GSZ_ABS, GSZ_PREDICT_NONE},
@@ -221,9 +233,17 @@ static const sample sample_set[] = {
     {GSZ_FLOAT32, 2, {30, 41}, NORMAL, 5e-3, GSZ_ABS, GSZ_PREDICT_STRUCTURE, GSZ_LEVEL_BALANCED, DITHERED},
     {GSZ_FLOAT64, 4, {8, 16, 3, 3}, HOLES, 2e-1, GSZ_ABS, GSZ_PREDICT_AUTO, GSZ_LEVEL_FAST, SHRUNK},
     {GSZ_FLOAT32, 2, {66, 63}, OUTER, 3e-3, GSZ_ABS, GSZ_PREDICT_LOW_RANK, GSZ_LEVEL_BALANCED, SHRUNK},
+    {.dtype = GSZ_FLOAT32, .ndim = 2, .shape = {30, 41}, .kind = NORMAL, .quantiser = &sample_quantisers[0]},
+    {.dtype = GSZ_FLOAT64, .ndim = 4, .shape = {8, 16, 3, 3}, .kind = HOLES, .quantiser = &sample_quantisers[1]},
+    {.dtype = GSZ_FLOAT32, .ndim = 1, .shape = {700}, .kind = SPECIALS, .quantiser = &sample_quantisers[2]},
+    {.dtype = GSZ_BFLOAT16, .ndim = 2, .shape = {40, 30}, .kind = NORMAL, .quantiser = &sample_quantisers[3]},
+    {.dtype = GSZ_FLOAT16, .ndim = 2, .shape = {20, 30}, .kind = HOLES, .quantiser = &sample_quantisers[4]},
+    {.dtype = GSZ_FLOAT32, .ndim = 1, .shape = {500}, .kind = RARE, .quantiser = &sample_quantisers[5]},
+    {.dtype = GSZ_FLOAT16, .ndim = 1, .shape = {400}, .kind = HOLES, .quantiser = &sample_quantisers[5]},
 };
 #define SAMPLE_SET (sizeof sample_set / sizeof sample_set[0])
-#define SAMPLE_FIRST_MODEL 22       /* from here on under the gradient model */
+#define SAMPLE_FIRST_MODEL 22       /* from here on under the gradient model, */
+#define SAMPLE_FIRST_QUANTISED 33   /* and from here on quantised */
 
 /* Tensors of one message that share a segment, with others among them. */
 static const sample sample_shared[] = {

@@ -148,7 +148,7 @@ static void bits(const sample *samples, size_t count) {
 
 /* Low rank, several segments, a shared one: the samples are what they are meant to be. */
 static void samples_reach(void) {
-    for (size_t i = SAMPLE_FIRST_MODEL; i < SAMPLE_SET; i++) {
+    for (size_t i = SAMPLE_FIRST_MODEL; i < SAMPLE_FIRST_QUANTISED; i++) {
         sample s = sample_set[i];
         size_t size, other;
         gsz_message *m;

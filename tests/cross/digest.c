@@ -161,6 +161,19 @@ static void large(void) {
     }
 }
 
+/* Quantisers, on every kind of data. */
+static void quantised(int dtype, const char *name) {
+    static const char *const names[] = {"dither", "unbiased", "m22", "m22w", "m22g", "sphere"};
+    for (size_t q = 0; q < SAMPLE_QUANTISERS; q++) {
+        digest d = start;
+        for (int kind = 0; kind < KINDS; kind++) {
+            sample s = {.dtype = dtype, .ndim = 4, .shape = {12, 24, 3, 3}, .kind = (sample_kind)kind, .quantiser = &sample_quantisers[q]};
+            add(&d, &s, (uint64_t)kind);
+        }
+        print(name, names[q], &d);
+    }
+}
+
 /* Several tensors in a message. */
 static void named(const sample *samples, size_t count, const char *what) {
     digest d = start;
@@ -202,5 +215,6 @@ int main(int argc, char **argv) {
     named(sample_cut, SAMPLE_CUT, "cut");
     named(sample_small, SAMPLE_SMALL, "small");
     large();
+    for (int i = 0; i < 4; i++) quantised(sample_dtypes[i], dtype_names[i]);
     return 0;
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 
 import draw
+from quantised import bad_quantised
 
 
 def plain(payload: bytes, n: int = 4, **fields) -> bytes:
@@ -39,7 +40,7 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
         return draw.named(draw.constant(draw.INT8, [], b"\1", name="aé".encode()),
                           (draw.entry(draw.INT8, [], draw.CONSTANT, b"\1", middle, front, back), None))
 
-    return {
+    return bad_quantised() | {
         # 2. message
         "magic": (b"GZS" + whole[3:], C, 10, "2: magic"),
         "magic_short": (b"GX", C, 10, "8: the first bytes are not those of the magic"),
@@ -109,7 +110,6 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
         "too_large_sum": (draw.named(*[draw.constant(draw.INT8, [2**62], b"\0", name=bytes([65 + i])) for i in range(4)]),
                           L, 62, "2: 2^64 bytes in all"),
         # 3.2 codecs
-        "codec": (draw.message((draw.entry(draw.INT8, [1], 6), None)), U, 12, "3.2: reserved codec"),
         "codec_empty": (draw.message((draw.entry(draw.INT8, [1], draw.EMPTY), None)),
             C, 32, "3.2: empty, with elements"),
         "codec_raw_empty": (draw.message(int8([0])), C, 32, "3.2: raw, without elements"),
@@ -119,7 +119,6 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
             C, 32, "2: section length above 2^62"),
         "section_length_long": (draw.header(draw.entry(draw.INT8, [3], draw.RAW, b"\x83\0")) + draw.sealed(b"123"),
             C, 32, "1.2: not the shortest form"),
-        "mode": (plain(draw.chunk(ok), mode=5), U, 12, "3.2: reserved mode"),
         "grid": (plain(draw.chunk(ok), grid=1), U, 12, "3.2: a centred grid is for the model only"),
         "grid_2": (plain(draw.chunk(ok), grid=2), U, 12, "3.2: a dithered grid is for the model only"),
         "grid_3": (plain(draw.chunk(ok), grid=3), U, 12, "3.2: a shrunk grid is for the model only"),

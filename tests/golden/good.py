@@ -9,6 +9,7 @@ from fractions import Fraction
 import draw
 import ml_dtypes
 import numpy as np
+from quantised import good_quantised
 
 import gradsz
 from gradsz import _reference
@@ -58,6 +59,8 @@ def good_messages() -> dict[str, tuple[str, bytes]]:
     modelled(good)
     drawn(good)
     drawn_models(good)
+    for name, (shows, message) in good_quantised(Noise).items():
+        good.add(name, shows, message)
     return good.files
 
 
