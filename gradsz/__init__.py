@@ -10,7 +10,7 @@ from gradsz._info import MessageInfo, TensorInfo, info
 from gradsz._verify import VerifyResult, verify
 from gradsz.advice import breakeven
 from gradsz.api import compress, compress_bound, decompress
-from gradsz.errors import (CorruptError, GradszError, LimitError, ParameterError, TruncatedError,
+from gradsz.errors import (CorruptError, GradszError, LimitError, ParameterError, StateMismatchError, TruncatedError,
                            UnsupportedDtypeError, UnsupportedError)
 from gradsz.fedsz import FedSZ
 from gradsz.quantized import Quantized, dequantize, quantize
@@ -26,4 +26,4 @@ __all__ = ["compress", "decompress", "compress_bound", "compress_tensors", "deco
            "CodeLength", "code_length",
            "breakeven", "info", "MessageInfo", "TensorInfo", "verify", "VerifyResult",
            "GradszError", "ParameterError", "UnsupportedDtypeError", "CorruptError", "TruncatedError",
-           "UnsupportedError", "LimitError", "__version__"]
+           "UnsupportedError", "LimitError", "StateMismatchError", "__version__"]

@@ -12,6 +12,14 @@ from gradsz.errors import raise_status
 
 
 cdef extern from "gradsz.h" nogil:
+    ctypedef struct gsz_prior:
+        const void *reference
+        const void *past[2]
+    ctypedef struct gsz_stream:
+        uint64_t id
+        uint64_t sequence
+        int key
+        uint64_t digest
     ctypedef struct gsz_options:
         unsigned cpu_mask
         unsigned nthreads
@@ -22,6 +30,7 @@ cdef extern from "gradsz.h" nogil:
         uint32_t slot
         uint32_t slots
         int bound_over
+        const gsz_stream *stream
     ctypedef struct gsz_quantiser:
         int scheme
         double target
@@ -47,6 +56,7 @@ cdef extern from "gradsz.h" nogil:
         int level
         int grid
         const gsz_quantiser *quantiser
+        gsz_prior prior
     ctypedef struct gsz_info:
         const char *name
         size_t name_length
@@ -66,6 +76,8 @@ cdef extern from "gradsz.h" nogil:
         const uint8_t *levels
         unsigned nlevels
         unsigned block
+        int referenced
+        unsigned rounds
     ctypedef struct gsz_bits:
         unsigned unit_bits
         unsigned rank
@@ -94,7 +106,8 @@ cdef extern from "gradsz.h" nogil:
     unsigned gsz_message_version(const gsz_message *message)
     int gsz_message_info(const gsz_message *message, size_t index, gsz_info *info)
     int gsz_message_bits(const gsz_message *message, size_t index, gsz_bits *bits)
-    int gsz_decode_tensors(const gsz_message *message, void *const *out, const size_t *size)
+    int gsz_decode_with(const gsz_message *message, const gsz_prior *priors, void *const *out, const size_t *size)
+    int gsz_message_stream(const gsz_message *message, gsz_stream *stream)
 
 cdef extern from "quantisers/m22_design.h" nogil:
     ctypedef struct gsz_density:
@@ -181,6 +194,50 @@ cdef void set_options(gsz_options *options, nthreads, max_memory, max_output):
     options.max_output = max_output
 
 
+cdef class _View:
+    """The memory of a contiguous buffer, as long as this lives."""
+    cdef Py_buffer buffer
+
+    def __cinit__(self, array):
+        PyObject_GetBuffer(array, &self.buffer, PyBUF_C_CONTIGUOUS)
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.buffer)
+
+
+cdef class _Priors:
+    """What both ends have, one a tensor: None, or a reference (or None) and a list of earlier rounds; holds the buffers."""
+    cdef gsz_prior *priors
+    cdef list views
+
+    def __cinit__(self, list priors, list nbytes):
+        cdef Py_ssize_t i, k
+        self.views = []
+        self.priors = <gsz_prior *>calloc(len(nbytes) + 1, sizeof(gsz_prior))
+        if self.priors == NULL:
+            raise MemoryError
+        for i in range(len(nbytes) if priors is not None else 0):
+            if priors[i] is None:
+                continue
+            reference, past = priors[i]
+            self.priors[i].reference = self.take(reference, nbytes[i])
+            for k in range(len(past)):
+                self.priors[i].past[k] = self.take(past[k], nbytes[i])
+
+    cdef const void *take(self, array, nbytes) except? NULL:
+        cdef _View view
+        if array is None:
+            return NULL
+        view = _View(array)
+        if view.buffer.len != nbytes:
+            raise ValueError(f"{view.buffer.len} bytes of what both ends have for a tensor of {nbytes}")
+        self.views.append(view)
+        return view.buffer.buf
+
+    def __dealloc__(self):
+        free(self.priors)
+
+
 cdef class _Inputs:
     """Tensors as the core takes them; holds their buffers while the core reads them."""
     cdef gsz_input *tensors
@@ -190,8 +247,9 @@ cdef class _Inputs:
     cdef uint64_t nbytes
     cdef list items
     cdef gsz_quantiser *quantisers
+    cdef _Priors priors
 
-    def __cinit__(self, list items, list quantisers=None):
+    def __cinit__(self, list items, list quantisers=None, list priors=None):
         cdef size_t dims = 0, i, d
         self.items = items
         self.count = len(items)
@@ -227,6 +285,10 @@ cdef class _Inputs:
                 self.nbytes += self.views[i].len
         if quantisers is not None:
             self.set_quantisers(quantisers)
+        if priors is not None:
+            self.priors = _Priors(priors, [self.views[i].len for i in range(self.count)])
+            for i in range(self.count):
+                self.tensors[i].prior = self.priors.priors[i]
 
     cdef set_quantisers(self, list quantisers):
         cdef size_t i, to
@@ -251,15 +313,19 @@ cdef class _Inputs:
         free(self.quantisers)
 
 
-def encode(list items, bint named, nthreads, seed=None, slot=None, bint bound_over=False, list quantisers=None):
+def encode(list items, bint named, nthreads, seed=None, slot=None, bint bound_over=False, list quantisers=None,
+           list priors=None, stream=None):
     """Message bytes of items: (name bytes, dtype code, shape, contiguous buffer, bound, mode, predictor, level, grid).
 
     seed (None = a hash of the items) and slot (None, or client and clients) are those of random offsets.
     bound_over: whether bounds are relative to the values of all items together.
     quantisers, one an item: None, or the members of a gsz_quantiser.
+    priors, one an item: None, or what both ends have: a buffer or None, and a list of up to two of earlier rounds.
+    stream: None, or (id, sequence, key, digest).
     """
-    cdef _Inputs inputs = _Inputs(items, quantisers)
+    cdef _Inputs inputs = _Inputs(items, quantisers, priors)
     cdef gsz_options options
+    cdef gsz_stream place
     cdef uint8_t *data = NULL
     cdef size_t size = 0
     cdef int status
@@ -270,6 +336,9 @@ def encode(list items, bint named, nthreads, seed=None, slot=None, bint bound_ov
     if slot is not None:
         options.slot, options.slots = slot
     options.bound_over = bound_over
+    if stream is not None:
+        place.id, place.sequence, place.key, place.digest = stream
+        options.stream = &place
     if inputs.nbytes > RELEASE_GIL:
         with nogil:
             status = gsz_encode(inputs.tensors, inputs.count, named, &options, &data, &size)
@@ -332,7 +401,8 @@ cdef class Message:
         return gsz_message_version(self.message)
 
     def entry(self, size_t index):
-        """(name, dtype code, shape, nbytes, compressed, codec, mode, eb, grid, predictor, coder, scale, bytes of levels, block)."""
+        """(name, dtype code, shape, nbytes, compressed, codec, mode, eb, grid, predictor, coder, scale, bytes of levels, block,
+        referenced, rounds)."""
         cdef gsz_info info
         cdef unsigned i
         status = gsz_message_info(self.message, index, &info)
@@ -342,7 +412,7 @@ cdef class Message:
         shape = tuple([info.shape[i] for i in range(info.ndim)])
         levels = bytes([info.levels[i] for i in range(info.nlevels * (info.nbytes // info.elements))]) if info.nlevels else b""
         return (name, info.dtype, shape, info.nbytes, info.compressed, info.codec, info.mode, info.eb,
-                info.grid, info.predictor, info.coder, info.scale, levels, info.block)
+                info.grid, info.predictor, info.coder, info.scale, levels, info.block, bool(info.referenced), info.rounds)
 
     def bits(self, size_t index):
         """(rank, unit bits, bits of weights, scales, factors, symbols, low bits, others) of a tensor under the model."""
@@ -352,8 +422,22 @@ cdef class Message:
             raise_status(status)
         return (bits.rank, bits.unit_bits, bits.weights, bits.scales, bits.factors, bits.symbols, bits.low, bits.others)
 
-    def decode_into(self, list outs not None):
-        """Decode tensors into writeable contiguous buffers of exactly their nbytes: one a tensor, None = not wanted."""
+    @property
+    def stream(self):
+        """(id, sequence, key, digest) of a message of a stream, else None."""
+        cdef gsz_stream place
+        if not gsz_message_stream(self.message, &place):
+            return None
+        return (place.id, place.sequence, bool(place.key), place.digest)
+
+    def decode_into(self, list outs not None, list priors=None):
+        """Decode tensors into writeable contiguous buffers of exactly their nbytes: one a tensor, None = not wanted.
+
+        priors: as in encode.
+        """
+        cdef _Priors known
+        cdef gsz_info entry
+        cdef gsz_prior *given = NULL
         cdef size_t count = gsz_message_count(self.message), held = 0, nbytes = 0
         cdef Py_buffer *views = <Py_buffer *>calloc(count + 1, sizeof(Py_buffer))
         cdef void **out = <void **>calloc(count + 1, sizeof(void *))
@@ -368,11 +452,18 @@ cdef class Message:
                     out[held] = views[held].buf
                     size[held] = views[held].len
                     nbytes += size[held]
+            if priors is not None:
+                sizes = []
+                for held in range(count):
+                    gsz_message_info(self.message, held, &entry)
+                    sizes.append(entry.nbytes)
+                known = _Priors(priors, sizes)
+                given = known.priors
             if nbytes > RELEASE_GIL:
                 with nogil:
-                    status = gsz_decode_tensors(self.message, out, size)
+                    status = gsz_decode_with(self.message, given, out, size)
             else:
-                status = gsz_decode_tensors(self.message, out, size)
+                status = gsz_decode_with(self.message, given, out, size)
         finally:
             for held in range(count if views != NULL else 0):
                 PyBuffer_Release(&views[held])      # does nothing where no buffer was taken

@@ -42,6 +42,8 @@ class TensorInfo:
     coder: str | None
     rank: int | None = None
     bits: dict[str, float] | None = None
+    referenced: bool = False
+    rounds: int = 0
     scale: float | None = None
     levels: tuple[float, ...] | None = None
     block: int | None = None
@@ -123,14 +125,15 @@ def info(buf: Bytes, *, bits: bool = False) -> MessageInfo:
 
 def of(message: _core.Message, bits: bool = False) -> MessageInfo:
     """The same of an open message."""
-    tensors = [_tensor(message.entry(i), message.bits(i) if bits else None) for i in range(len(message))]
+    tensors = [_tensor(entry, message.bits(i) if bits and not (entry[-2] or entry[-1]) else None)
+               for i, entry in enumerate(map(message.entry, range(len(message))))]
     return MessageInfo(message.version, message.named, message.nbytes, sum(t.nbytes for t in tensors), tensors)
 
 
 def _tensor(entry, bits) -> TensorInfo:
-    name, dtype, shape, nbytes, compressed, codec, mode, eb, grid, predictor, coder, scale, levels, block = entry
+    name, dtype, shape, nbytes, compressed, codec, mode, eb, grid, predictor, coder, scale, levels, block, referenced, rounds = entry
     bounded = _CODECS[codec] in ("uniform", "model")
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = {"referenced": referenced, "rounds": rounds}
     if scale:
         details["scale"] = scale
     if levels:

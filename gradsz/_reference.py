@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gradsz.errors import CorruptError, LimitError, TruncatedError, UnsupportedError
+from gradsz.errors import CorruptError, LimitError, StateMismatchError, TruncatedError, UnsupportedError
 
 VERSION = 0
 LARGEST = 2**62                 # bytes of a tensor, a table, a section or a segment (2)
@@ -26,12 +26,15 @@ EMPTY, CONSTANT, RAW, EXACT, UNIFORM, MODEL, SPHERICAL, GATHERED = range(8)     
 LABELS = 6                                                  # a mode (3.2)
 
 
-def decode(buf, *, max_output: int | None = None) -> dict[str, np.ndarray]:
-    """All tensors of a message by name; one unnamed tensor has the name "".  bfloat16 needs ml_dtypes."""
+def decode(buf, *, max_output: int | None = None, reference=None, past=()) -> dict[str, np.ndarray]:
+    """All tensors of a message by name; one unnamed tensor has the name "".  bfloat16 needs ml_dtypes.
+
+    `reference` and `past` (rounds, the latest first): arrays by name, that both ends have."""
     message = bytes(buf)
     parts = read_message(message, max_output)
     try:
-        together = decode_segments(parts) | decode_runs(parts)
+        known_before = prior_of(parts.table, reference or {}, past)
+        together = decode_segments(parts, known_before) | decode_runs(parts)
         return {entry.name: as_array(entry, with_levels(entry, together[i] if i in together else decode_section(entry, section)))
                 for i, (entry, section) in enumerate(zip(parts.table.entries, parts.sections, strict=True))}
     except MemoryError:
@@ -120,8 +123,8 @@ class Bits:
         return v // 2 if v % 2 == 0 else -(v + 1) // 2
 
 
-def crc32c(data: bytes) -> int:
-    crc = 0xffffffff
+def crc32c(data: bytes, before: int = 0) -> int:
+    crc = before ^ 0xffffffff
     for byte in data:
         crc = crc >> 8 ^ CRC_TABLE[(crc ^ byte) & 0xff]
     return crc ^ 0xffffffff
@@ -153,13 +156,13 @@ def read_message(message: bytes, max_output: int | None) -> Message:
     if (version := cursor.integer(1)) != VERSION:
         raise UnsupportedError(f"format version {version}")
     flags = cursor.integer(1)
-    known(flags < 4, "flags")
+    known(flags < 16, "flags")
     size = cursor.varint()
     corrupt_unless(size <= LARGEST, "table length")
     data = cursor.take(size)
     covered = message[:cursor.at]
     corrupt_unless(cursor.integer(4) == crc32c(covered), "checksum of the header")
-    table = read_table(Bytes(data), named=flags & 1 > 0, packed=flags & 2 > 0)
+    table = read_table(Bytes(data), flags)
     check_output(sum(entry.nbytes for entry in table.entries), max_output)
     sections = [cursor.take(entry.section_size + 4) if has_section(entry) else b"" for entry in table.entries]
     runs = [cursor.take(run.section_size + 4) for run in table.runs]
@@ -200,6 +203,8 @@ class Entry:
     levels: bytes | None = None         # of labels
     block: int = 0                      # spherical
     key: int = 0
+    referenced: bool = False            # what both ends have (3.7)
+    rounds: int = 0
 
     @property
     def itemsize(self) -> int:
@@ -218,6 +223,8 @@ class Entry:
 class Table:
     entries: list[Entry]
     runs: list[Entry]                   # of gathered tensors, as tensors of their own
+    stream: Stream | None
+    checksum: int                       # of what both ends have
     seed: int
     slot: int
     frequencies: list[Frequencies]      # of all contexts
@@ -225,9 +232,20 @@ class Table:
     segment_sizes: list[int]
 
 
-def read_table(table: Bytes, named: bool, packed: bool) -> Table:
-    entries = read_packed(table, named) if packed else read_entries(table, named)
+@dataclass
+class Stream:
+    key: bool
+    id: int
+    sequence: int
+    digest: int
+
+
+def read_table(table: Bytes, flags: int) -> Table:
+    named = flags & 1 > 0
+    entries = read_packed(table, named) if flags & 2 else read_entries(table, named)
     runs = read_runs(table, entries)
+    stream = read_stream(table) if flags & 8 else None
+    checksum = read_prior(table, entries) if flags & 4 else 0
     frequencies, segments, sizes, seed, slot = [], [], [], 0, 0
     if any(entry.grid >= DITHERED for entry in entries):
         seed, slot = table.integer(8), table.integer(4)
@@ -239,7 +257,52 @@ def read_table(table: Bytes, named: bool, packed: bool) -> Table:
             corrupt_unless(sizes[-1] <= LARGEST, "segment length")
     table.end()
     corrupt_unless(len({entry.name for entry in entries}) == len(entries), "a name stands twice")
-    return Table(entries, runs, seed, slot, frequencies, segments, sizes)
+    return Table(entries, runs, stream, checksum, seed, slot, frequencies, segments, sizes)
+
+
+def read_stream(table: Bytes) -> Stream:
+    """3.6"""
+    key = table.integer(1)
+    known(key <= 1, "kind of a message of a stream")
+    return Stream(key == 1, table.integer(8), table.varint(), 0 if key else table.integer(8))
+
+
+def read_prior(table: Bytes, entries: list[Entry]) -> int:
+    """3.7: the checksum; what entries use is noted there."""
+    checksum = table.integer(4)
+    modelled = [entry for entry in entries if entry.codec == MODEL]
+    bits = Bits(table.take((3 * len(modelled) + 7) // 8))
+    for entry in modelled:
+        entry.referenced, entry.rounds = bits.take(1) > 0, bits.take(2)
+        known(entry.rounds <= 2, "rounds")
+    bits.end()
+    corrupt_unless(any(entry.referenced or entry.rounds for entry in modelled), "nothing that both ends have is used")
+    return checksum
+
+
+@dataclass
+class Prior:
+    """What both ends have of a tensor, in C order."""
+    reference: np.ndarray | None
+    past: list[np.ndarray]
+
+
+def prior_of(table: Table, reference, past) -> dict[int, Prior]:
+    """3.7, by the places of tensors."""
+    found, checksum = {}, 0
+    for i, entry in enumerate(table.entries):
+        if not entry.referenced and not entry.rounds:
+            continue
+        arrays = [reference] * entry.referenced + list(past[:entry.rounds])
+        if len(arrays) < entry.referenced + entry.rounds or any(entry.name not in known_by for known_by in arrays):
+            raise StateMismatchError("what both ends have is missing")
+        values_of = [np.ascontiguousarray(known_by[entry.name]).reshape(-1) for known_by in arrays]
+        for x in values_of:
+            checksum = crc32c(x.view(f"u{entry.itemsize}").astype(f"<u{entry.itemsize}").tobytes(), checksum)
+        found[i] = Prior(values_of[0] if entry.referenced else None, values_of[int(entry.referenced):])
+    if checksum != table.checksum:
+        raise StateMismatchError("what both ends have differs")
+    return found
 
 
 def read_entries(table: Bytes, named: bool) -> list[Entry]:
@@ -609,6 +672,13 @@ def values(k: np.ndarray, dtype: int, step: float) -> np.ndarray:
         return bfloat16_bits(product) if name == "bfloat16" else product.astype(name)
 
 
+def floats_of(x: np.ndarray, dtype: int) -> np.ndarray:
+    """Elements, or for bfloat16 also their bits, in binary64."""
+    if DTYPES[dtype][0] == "bfloat16":
+        return (x.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+    return x.astype(np.float64)
+
+
 def bfloat16_bits(x: np.ndarray) -> np.ndarray:
     """binary32 rounded to its upper half, ties to even; x is never a NaN."""
     bits = x.view(np.uint32).astype(np.uint64)
@@ -780,7 +850,7 @@ class Segment:
         self.side.end()
 
 
-def decode_segments(message: Message) -> dict[int, bytes]:
+def decode_segments(message: Message, priors: dict[int, Prior]) -> dict[int, bytes]:
     """Elements of the tensors of codec model, by their place in the table."""
     table = message.table
     slots = [slots_of(f) for f in table.frequencies]
@@ -792,7 +862,7 @@ def decode_segments(message: Message) -> dict[int, bytes]:
             entry = table.entries[part.tensor]
             if part.first == 0:
                 elements[part.tensor] = np.zeros(entry.elements, f"u{entry.itemsize}")
-                tensors[part.tensor] = read_head(segment, entry, (table.seed, part.tensor, table.slot))
+                tensors[part.tensor] = read_head(segment, entry, (table.seed, part.tensor, table.slot), priors.get(part.tensor))
             decode_rows(segment, tensors[part.tensor], part.first, part.last, elements[part.tensor])
         segment.end()
     return {i: x.astype(x.dtype.newbyteorder("<")).tobytes() for i, x in elements.items()}
@@ -933,7 +1003,20 @@ class Modelled:
     widths: tuple[int, int, int] = (16, 0, 60)              # w0, w1, w2
     means: dict[str, int] = field(default_factory=dict)     # weights of the families
     scales: list[int] = field(default_factory=list)
-    base: Callable[[int], np.ndarray] | None = None         # of a row, tap by tap
+    base: Callable[[int], np.ndarray] | None = None         # of a row, tap by tap: of low rank
+    prior: Prior | None = None
+    past_widths: tuple[int, ...] = ()                       # w3, w4
+
+    @property
+    def phased(self) -> bool:
+        return self.set == RANDOM
+
+    def known(self, x: np.ndarray, row: int, most: int) -> np.ndarray:
+        """Elements of a row that both ends have, tap by tap, in units."""
+        places = np.concatenate([self.view.step(row, tap) for tap in range(self.view.taps)])
+        with np.errstate(over="ignore"):
+            q = floats_of(x[places], self.dtype) / self.unit
+        return np.rint(np.clip(np.nan_to_num(q, nan=0.0, posinf=np.inf, neginf=-np.inf), -most, most)).astype(np.int64)
 
 
 class Sums:
@@ -950,8 +1033,8 @@ class Sums:
             self.total += int(abs(step).sum())
         self.count += 1
 
-    def classes(self, m: Modelled, scale: int) -> tuple[np.ndarray, np.ndarray]:
-        """Width class and number of raw bits for each sum: steps 1 and 2 of 7.5."""
+    def classes(self, m: Modelled, scale: int, past: list[np.ndarray], group: int) -> tuple[np.ndarray, np.ndarray]:
+        """Width class and number of raw bits for each lane of a group of sums: steps 1 and 2 of 7.5; `past`, of its lanes."""
         f = m.unit_bits
         w0, w1, w2 = m.widths
         s = ((256, 323, 406)[(scale - 1) % 3] << (scale - 1) // 3) // 256
@@ -966,8 +1049,11 @@ class Sums:
             ratio = 256 * s // (mean >> down)
             up = max(ratio.bit_length() - 16, 0)
             cell = (np.minimum(self.each >> down, 32767) * (ratio >> up) & 0xffffffff) // 256 << up
-        width = np.clip(wrap(base + w2 * wrap(cell)) >> 6, 1, 2**24 - 1)
-        least, most = (24, 28) if m.grid >= DITHERED else (14, 18)
+        s = wrap(base + w2 * wrap(cell[group]))
+        for weight, h in zip(m.past_widths, past, strict=True):
+            s[:len(h)] = wrap(s[:len(h)] + weight * 16 * abs(h))
+        width = np.clip(s >> 6, 1, 2**24 - 1)
+        least, most = (24, 28) if m.phased else (14, 18)
         half = np.maximum(half_octave(width) - (2 * (f + 4) - least), 0)
         raw = np.where(half < most, 0, (half - most) // 2)
         return half - 2 * raw, raw
@@ -985,27 +1071,37 @@ def decode_rows(segment: Segment, m: Modelled, first: int, last: int, out: np.nd
     for row in range(first, last):
         if m.scales[row] == 0:
             continue
-        classes, raw = sums.classes(m, m.scales[row])
         base = np.zeros(m.view.row_length, np.int64) if m.base is None else m.base(row)
+        past = []
+        if m.prior is not None:
+            past = [m.known(x, row, 32767) for x in m.prior.past]
+            if m.prior.reference is not None:
+                reference = m.known(m.prior.reference, row, 2**29)
+                base = wrap(base[:len(reference)] + reference)
         u = offsets(m, row)
         d: list[np.ndarray] = []
         for tap in range(m.view.taps):
-            places, group = m.view.step(row, tap), tap % len(classes)
+            places = m.view.step(row, tap)
             n = len(places)
-            mean = wrap(means(m, d, tap, n) + base[:n])
-            y, escapes = decode_step(segment, m, mean, u[:n], classes[group][:n], raw[group][:n])
+            now = [h[:n] for h in past]
+            classes, raw = sums.classes(m, m.scales[row], now, tap % len(sums.each))
+            mean = wrap(means(m, d, tap, n, now) + base[:n])
+            y, escapes = decode_step(segment, m, mean, u[:n], classes[:n], raw[:n])
             out[places] = values(y, m.dtype, m.unit).view(out.dtype)
             for lane, bits in escapes:
                 out[places[lane]] = bits
             d.append(np.clip(wrap(y - base[:n]), -32767, 32767))
-            base, u = base[n:], u[n:]
+            base, u, past = base[n:], u[n:], [h[n:] for h in past]
         sums.add(d)
 
 
-def means(m: Modelled, d: list[np.ndarray], tap: int, n: int) -> np.ndarray:
+def means(m: Modelled, d: list[np.ndarray], tap: int, n: int, past: list[np.ndarray]) -> np.ndarray:
     """What the features say of the n lanes of a step, less the base."""
     total = np.full(n, 32, np.int64)
     for family, weight in m.means.items():
+        if family in ROUNDS:
+            total = wrap(total + weight * past[ROUNDS.index(family)])
+            continue
         from_tap, feature = FAMILIES[family][1:]
         if tap >= from_tap(m.view):
             total = wrap(total + weight * feature(d, tap, m.view)[:n])
@@ -1033,13 +1129,17 @@ FAMILIES = {"neighbours": (True, lambda view: 1, neighbours),
             "earlier taps": (False, lambda view: 1, earlier_taps),
             "previous tap": (False, lambda view: 1, previous_tap),
             "tap above": (False, lambda view: view.side, tap_above)}
+ROUNDS = ["last round", "round before"]         # everywhere, from tap 0
 
 
 def decode_step(segment: Segment, m: Modelled, mean: np.ndarray, u: np.ndarray, classes: np.ndarray,
                 raw: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """y of each lane, and lane and bits of the escaped elements: step 3 of 7.5."""
     f, random = m.unit_bits, m.grid >= DITHERED
-    contexts = random_contexts(u, classes, f) if random else classes
+    centre = wrap(mean + (1 << f) // 2) & -(1 << f) if m.grid == ALIGNED else mean + u
+    if m.phased and not random:
+        u = wrap(mean - centre)
+    contexts = random_contexts(u, classes, f) if m.phased else classes
     symbols = segment.step((contexts + m.set[0]).tolist())
     low = [segment.low.take(n) if n else 0 for n in raw.tolist()]
     q, escapes = np.array(symbols, np.int64) - 64, []
@@ -1049,22 +1149,21 @@ def decode_step(segment: Segment, m: Modelled, mean: np.ndarray, u: np.ndarray, 
             escapes.append((lane, segment.side.take(8 * DTYPES[m.dtype][1])))
         q[lane] = v // 2 - 1 if v % 2 == 0 else -((v - 1) // 2)         # v is u + 1
     r = (q << raw) + np.array(low, np.int64)
-    r = wrap(np.where(u >= 0 if random else mean < 0, -r, r))
+    r = wrap(np.where(u >= 0 if random else u < 0 if m.phased else mean < 0, -r, r))
     r[[lane for lane, _ in escapes]] = 0
-    centre = wrap(mean + (1 << f) // 2) & -(1 << f) if m.grid == ALIGNED else mean + u
     y = centre + (r << f)
     return wrap(y + shrunk(u, classes, f) - u if m.grid == SHRUNK else y), escapes
 
 
 # 7.6 head
 
-def read_head(segment: Segment, entry: Entry, origin: tuple[int, int, int]) -> Modelled:
+def read_head(segment: Segment, entry: Entry, origin: tuple[int, int, int], prior: Prior | None = None) -> Modelled:
     view, f = view_of(entry.shape), segment.side.take(4)
-    random = entry.grid >= DITHERED
-    corrupt_unless((4 if random else 0) <= f <= 12, "unit bits")
+    phased = entry.grid >= DITHERED or (entry.grid == ALIGNED and entry.referenced)
+    corrupt_unless((4 if phased else 0) <= f <= 12, "unit bits")
     width = step(entry.dtype, entry.eb / 2 if entry.grid == SHRUNK else entry.eb)
     corrupt_unless(width >= 2.0**((-1022 if DTYPES[entry.dtype][0] == "float64" else -126) + f), "a unit that is not normal")
-    m = Modelled(view, entry.dtype, width / 2**f, entry.grid, f, RANDOM if random else VALUES, origin)
+    m = Modelled(view, entry.dtype, width / 2**f, entry.grid, f, RANDOM if phased else VALUES, origin, prior=prior)
     read_weights(segment, m)
     read_scales(segment, m)
     rank = segment.side.number(2)
@@ -1077,8 +1176,12 @@ def read_weights(segment: Segment, m: Modelled) -> None:
     fitted, side = segment.side.take(1), segment.side
     families = [name for name, (in_matrices, from_tap, _) in FAMILIES.items()
                 if in_matrices == m.view.matrix and m.view.taps > from_tap(m.view)]
+    rounds = len(m.prior.past) if m.prior else 0
+    families += ROUNDS[:rounds]
+    m.past_widths = (0,) * rounds
     if fitted:
         m.widths = side.signed(5), side.signed(5), side.signed(5)
+        m.past_widths = tuple(side.signed(5) for _ in range(rounds))
         m.means = {name: side.signed(5) for name in families}
     elif m.set == RANDOM:
         m.widths = 0, 60, 4

@@ -5,11 +5,12 @@
     CorruptError                            the sender: bytes are wrong; nothing was released
     UnsupportedError                        upgrade: written by a newer version
     LimitError                              a limit: max_output, or memory
+    StateMismatchError                      the two ends differ: give the reference it was made with, or ask for a key message
 """
 from __future__ import annotations
 
 __all__ = ["GradszError", "ParameterError", "UnsupportedDtypeError", "CorruptError", "TruncatedError",
-           "UnsupportedError", "LimitError"]
+           "UnsupportedError", "LimitError", "StateMismatchError"]
 
 
 class GradszError(Exception):
@@ -47,6 +48,19 @@ class LimitError(GradszError):
     """Decoding would pass a limit: `max_output`, memory, or what this platform can address."""
 
 
+class StateMismatchError(GradszError):
+    """The message was made with a state (a reference, earlier rounds) that is not this end's; nothing was changed.
+
+    `expected` and `got` describe both for a stream, and are None elsewhere."""
+
+    def __init__(self, message: str, code: int = 70, expected: object = None, got: object = None):
+        super().__init__(message, code)
+        self.expected, self.got = expected, got
+
+    def __reduce__(self):
+        return type(self), (*self.args, self.code, self.expected, self.got)
+
+
 def _kind(code: int) -> type[GradszError]:
     """Class of a status: the families are tens (gradsz.h)."""
     if code in (11, 12):
@@ -55,7 +69,7 @@ def _kind(code: int) -> type[GradszError]:
         return TruncatedError
     if code == 51:
         return UnsupportedDtypeError
-    return {5: ParameterError, 6: LimitError}.get(code // 10, CorruptError if code < 50 else GradszError)
+    return {5: ParameterError, 6: LimitError, 7: StateMismatchError}.get(code // 10, CorruptError if code < 50 else GradszError)
 
 
 def raise_status(code: int) -> None:

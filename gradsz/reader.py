@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["open", "Reader"]
 
 
-def open(source: str | os.PathLike[str] | Bytes, *, nthreads: int = 1, max_output: int | None = None) -> Reader:
+def open(source: str | os.PathLike[str] | Bytes, *, reference: Mapping[str, Any] | None = None, nthreads: int = 1,
+         max_output: int | None = None) -> Reader:
     """Open a message to read its tensors one by one.
 
     Parameters
@@ -31,7 +32,7 @@ def open(source: str | os.PathLike[str] | Bytes, *, nthreads: int = 1, max_outpu
     source : path or buffer
         A file, which is mapped into memory and must not change until the reader is closed; or bytes, a memory map or
         another contiguous buffer.
-    nthreads, max_output
+    reference, nthreads, max_output
         As in `decompress_tensors`.
 
     Returns
@@ -52,13 +53,13 @@ def open(source: str | os.PathLike[str] | Bytes, *, nthreads: int = 1, max_outpu
     (['w', 'steps'], 7, (3, 2))
     """
     if not isinstance(source, (str, os.PathLike)):
-        return Reader(source, None, nthreads, max_output)
+        return Reader(source, None, reference, nthreads, max_output)
     with builtins.open(source, "rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
-            return Reader(b"", None, nthreads, max_output)      # a truncated message; there is nothing to map
+            return Reader(b"", None, reference, nthreads, max_output)      # a truncated message; there is nothing to map
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     try:
-        return Reader(mapped, mapped, nthreads, max_output)
+        return Reader(mapped, mapped, reference, nthreads, max_output)
     except BaseException:
         mapped.close()
         raise
@@ -72,8 +73,10 @@ class Reader(Mapping[str, NDArray[Any]]):
     may be used from several threads at once, except for `close`.
     """
 
-    def __init__(self, source: Bytes, mapped: mmap.mmap | None, nthreads: int = 1, max_output: int | None = None):
+    def __init__(self, source: Bytes, mapped: mmap.mmap | None, reference: Mapping[str, Any] | None = None, nthreads: int = 1,
+                 max_output: int | None = None):
         self._mapped = mapped
+        self._reference = reference
         self._message: _core.Message | None = _core.Message(message_bytes(source), _params.nthreads(nthreads), _params.max_output(max_output))
         self._places = {self._message.entry(i)[0] or "": i for i in range(len(self._message))}
 
@@ -84,12 +87,12 @@ class Reader(Mapping[str, NDArray[Any]]):
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         place = self._places[name]
-        return decode_tensors(self._open(), {place})[name]
+        return decode_tensors(self._open(), {place}, reference=self._reference)[name]
 
     def read(self, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
         """Several tensors, or all of them, at once: as `decompress_tensors`."""
         message = self._open()
-        return decode_tensors(message, None if names is None else places_of(message, names))
+        return decode_tensors(message, None if names is None else places_of(message, names), reference=self._reference)
 
     @property
     def info(self) -> MessageInfo:

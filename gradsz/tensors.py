@@ -1,12 +1,12 @@
 """Named tensors to one message and back."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from numpy.typing import ArrayLike, NDArray
 
-from gradsz import _arrays, _core, _params, _partition, _torch
+from gradsz import _arrays, _core, _params, _partition, _prior, _torch
 from gradsz.api import encode_quantised, message_bytes
 from gradsz.errors import ParameterError
 from gradsz.quantisers import Quantiser
@@ -22,7 +22,8 @@ Lossy = Callable[[str, NDArray[Any]], bool] | Iterable[str] | Mapping[str, float
 
 def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float | Quantiser, *, mode: Mode = "rel", level: Level = "balanced",
                      predictor: Predictor = "auto", lossy: Lossy | None = None, bound_over: Over = "tensor", grid: Grid = "auto",
-                     seed: int | None = None, slot: tuple[int, int] | None = None, nthreads: int = 1) -> bytes:
+                     seed: int | None = None, slot: tuple[int, int] | None = None, reference: Mapping[str, ArrayLike] | None = None,
+                     nthreads: int = 1) -> bytes:
     """Compress named tensors, such as a model update, to one message.
 
     Parameters
@@ -45,6 +46,10 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float | Quan
         What ``rel`` and ``rms`` are relative to: the range or root mean square of each tensor's values, or of the finite
         values of all tensors that may lose, which gives all of them one absolute bound.  No difference for ``abs``; ``l2`` and
         ``psnr`` are measured for each tensor only.
+    reference : mapping of str to array_like or tensor, optional
+        What the receiver has too, by the same names, dtypes and shapes, such as the global weights of the round: whole
+        weights near it take a fraction of the bytes, and come back with the same values as without it (``grid="auto"``
+        is then ``"aligned"``).  Names that it lacks go without.  Used by the gradient model (levels ``balanced``, ``best``).
 
     Returns
     -------
@@ -70,31 +75,38 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float | Quan
     bound = 1.0 if quantiser else _params.error_bound(error_bound)
     over = _params.bound_over(bound_over, mode)
     rule = _partition.rule_of(lossy, bound, mapping.keys())
-    items, arrays, lossy_ones = [], [], []
+    items: list[tuple] = []
+    arrays, lossy_ones, priors = [], [], []
     for name, value in mapping.items():
         array, dtype = _arrays.take(value)
         own = rule(name, array, dtype)
         if own > 0 and dtype in _arrays.FLOATING:
             lossy_ones.append(len(items))
         arrays.append(array)
+        priors.append(_prior.of_input(name, array, dtype, reference))
         items.append((_encoded_name(name), dtype, array.shape, _arrays.contiguous(array, dtype), 0.0 if quantiser else own, *choices))
     threads = _params.nthreads(nthreads)
     if quantiser is not None:
+        if reference is not None:
+            raise ParameterError("a quantiser takes no reference: quantise the difference to it")
         return encode_quantised(quantiser, items, arrays, lossy_ones, True, threads)
-    return _core.encode(items, True, threads, _params.seed(seed), _params.slot(slot), over)
+    return _core.encode(items, True, threads, _params.seed(seed), _params.slot(slot), over, priors=priors)
 
 
 @overload
-def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, to: Literal["numpy"] = "numpy", nthreads: int = 1,
+def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, to: Literal["numpy"] = "numpy",
+                       reference: Mapping[str, ArrayLike] | None = None, nthreads: int = 1,
                        max_output: int | None = None) -> dict[str, NDArray[Any]]: ...
 
 
 @overload
-def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, to: Literal["torch"], nthreads: int = 1,
+def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, to: Literal["torch"],
+                       reference: Mapping[str, ArrayLike] | None = None, nthreads: int = 1,
                        max_output: int | None = None) -> dict[str, Any]: ...
 
 
-def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, to: Framework = "numpy", nthreads: int = 1,
+def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, to: Framework = "numpy",
+                       reference: Mapping[str, ArrayLike] | None = None, nthreads: int = 1,
                        max_output: int | None = None) -> dict[str, Any]:
     """Decompress a message of named tensors.
 
@@ -106,6 +118,8 @@ def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, to: Fr
         Decode these only.  Each must be in the message.
     to : {"numpy", "torch"}
         Arrays, or tensors of torch on the CPU, which ``load_state_dict`` takes to where the model is.
+    reference : mapping, optional
+        The very reference that the message was made with.
     nthreads, max_output
         As in `decompress`; `max_output` bounds the sum of all tensors of the message.
 
@@ -117,9 +131,11 @@ def decompress_tensors(buf: Bytes, *, names: Iterable[str] | None = None, to: Fr
     Raises
     ------
     CorruptError, TruncatedError, UnsupportedError, LimitError, ParameterError
+    StateMismatchError
+        The message was made with a reference that is not this one, or belongs to a stream.
     """
     message = _core.Message(message_bytes(buf), _params.nthreads(nthreads), _params.max_output(max_output))
-    return decode_tensors(message, None if names is None else places_of(message, names), _params.to_torch(to))
+    return decode_tensors(message, None if names is None else places_of(message, names), _params.to_torch(to), reference)
 
 
 def places_of(message: _core.Message, names: Iterable[str]) -> set[int]:
@@ -131,10 +147,12 @@ def places_of(message: _core.Message, names: Iterable[str]) -> set[int]:
     return set(places.values())
 
 
-def decode_tensors(message: _core.Message, places: set[int] | None = None, to_torch: bool = False) -> dict[str, Any]:
+def decode_tensors(message: _core.Message, places: set[int] | None = None, to_torch: bool = False,
+                   reference: Mapping[str, Any] | None = None, past: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """The tensors at these places of a message, or all, in its order."""
     result: dict[str, Any] = {}
     outs: list[Any] = []
+    priors = [_prior.of_entry(message.entry(i), reference, past) for i in range(len(message))]
     for i in range(len(message)):
         if places is not None and i not in places:
             outs.append(None)
@@ -143,7 +161,7 @@ def decode_tensors(message: _core.Message, places: set[int] | None = None, to_to
         array = _arrays.empty(shape, code, bits=to_torch)
         outs.append(_arrays.buffer(array, code))
         result[name or ""] = _torch.from_numpy(array, code == _arrays.BFLOAT16) if to_torch else array
-    message.decode_into(outs)
+    message.decode_into(outs, priors if any(priors) else None)
     return result
 
 

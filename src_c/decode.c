@@ -26,6 +26,9 @@ struct gsz_message {
     uint8_t *unpacked;          /* entries, where they were packed */
     size_t unpacked_size, packed_size;
     gsz_gathered gathered;
+    int streamed;
+    gsz_stream stream;
+    uint32_t prior_checksum;    /* of what both ends have */
     gsz_model_reader model;
 };
 
@@ -47,7 +50,7 @@ static int read_prelude(gsz_reader *in, header *h) {
     GSZ_CHECK(gsz_get_u8(in, &h->version), GSZ_E_TRUNCATED);
     GSZ_CHECK(h->version == GSZ_FORMAT_VERSION, GSZ_E_VERSION);
     GSZ_CHECK(gsz_get_u8(in, &h->flags), GSZ_E_TRUNCATED);
-    GSZ_CHECK((h->flags & ~(GSZ_FLAG_NAMED | GSZ_FLAG_PACKED)) == 0, GSZ_E_RESERVED);
+    GSZ_CHECK((h->flags & ~(GSZ_FLAG_NAMED | GSZ_FLAG_PACKED | GSZ_FLAG_PRIOR | GSZ_FLAG_STREAM)) == 0, GSZ_E_RESERVED);
     return GSZ_OK;
 }
 
@@ -125,7 +128,18 @@ static int read_entries(gsz_message *m, gsz_reader *in, uint64_t *decoded) {
     return GSZ_OK;
 }
 
-static int read_table(gsz_message *m, gsz_reader *in, int packed) {
+static int read_stream(gsz_reader *in, gsz_stream *s) {
+    unsigned key;
+    GSZ_CHECK(gsz_get_u8(in, &key), GSZ_E_HEADER);
+    GSZ_CHECK(key <= 1, GSZ_E_RESERVED);
+    s->key = (int)key;
+    GSZ_CHECK(gsz_get_le64(in, &s->id) && gsz_get_varint(in, &s->sequence) == 1, GSZ_E_HEADER);
+    GSZ_CHECK(key || gsz_get_le64(in, &s->digest), GSZ_E_HEADER);
+    return GSZ_OK;
+}
+
+static int read_table(gsz_message *m, gsz_reader *in, unsigned flags) {
+    const int packed = (flags & GSZ_FLAG_PACKED) != 0;
     const uint64_t table_size = gsz_left(in);
     gsz_reader unpacked, *entries = packed ? &unpacked : in;
     uint64_t decoded = 0, limit = m->options.max_output;
@@ -135,6 +149,9 @@ static int read_table(gsz_message *m, gsz_reader *in, int packed) {
     GSZ_CHECK(!packed || gsz_left(entries) == 0, GSZ_E_HEADER);
     GSZ_TRY(gsz_gathered_sum(&m->gathered, m->entries, m->count, sizeof(gsz_entry)));
     GSZ_TRY(gsz_gathered_read(&m->gathered, in));
+    m->streamed = (flags & GSZ_FLAG_STREAM) != 0;
+    if (m->streamed) GSZ_TRY(read_stream(in, &m->stream));
+    if (flags & GSZ_FLAG_PRIOR) GSZ_TRY(gsz_prior_read(in, m->entries, m->count, &m->prior_checksum));
     GSZ_TRY(gsz_model_part_open(&m->heap, in, m->entries, m->count, table_size, &m->model));
     GSZ_CHECK(gsz_left(in) == 0, GSZ_E_HEADER);
     GSZ_CHECK(limit == 0 || decoded <= limit, GSZ_E_OUTPUT_LIMIT);
@@ -186,7 +203,7 @@ int gsz_open(const void *data, size_t size, const gsz_options *options, gsz_mess
     m->version = h.version;
     m->named = (h.flags & GSZ_FLAG_NAMED) != 0;
     gsz_fpenv saved = gsz_fp_enter();       /* a bound may be subnormal */
-    int status = read_table(m, &h.table, (h.flags & GSZ_FLAG_PACKED) != 0);
+    int status = read_table(m, &h.table, h.flags);
     gsz_fp_leave(saved);
     if (status == GSZ_OK) status = place_sections(m, &in);
     if (status == GSZ_OK) *message = m;
@@ -214,6 +231,11 @@ size_t gsz_message_count(const gsz_message *m) { return m->count; }
 int gsz_message_named(const gsz_message *m) { return m->named; }
 unsigned gsz_message_version(const gsz_message *m) { return m->version; }
 
+int gsz_message_stream(const gsz_message *m, gsz_stream *stream) {
+    if (m->streamed) *stream = m->stream;
+    return m->streamed;
+}
+
 int gsz_message_info(const gsz_message *m, size_t index, gsz_info *info) {
     GSZ_CHECK(index < m->count, GSZ_E_PARAMETER);
     const gsz_entry *e = &m->entries[index];
@@ -240,6 +262,8 @@ int gsz_message_info(const gsz_message *m, size_t index, gsz_info *info) {
     info->levels = t->levels;
     info->nlevels = t->nlevels;
     info->block = t->sphere.block;
+    info->referenced = t->referenced;
+    info->rounds = t->rounds;
     return GSZ_OK;
 }
 
@@ -334,12 +358,25 @@ static int decode_run(const gsz_workers *workers, const gsz_message *m, const gs
     return status;
 }
 
-static int decode_wanted(const gsz_workers *workers, const gsz_message *m, void *const *out) {
+/* What both ends have, if it is what the message was made with. */
+static int check_priors(const gsz_message *m, const gsz_prior *priors) {
+    uint32_t checksum = 0;
+    int used = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        used |= gsz_uses_prior(&m->entries[i].tensor);
+        GSZ_TRY(gsz_prior_checksum(m->kernels, &m->entries[i].tensor, priors == NULL ? NULL : &priors[i], &checksum));
+    }
+    GSZ_CHECK(!used || checksum == m->prior_checksum, GSZ_E_STATE);
+    return GSZ_OK;
+}
+
+static int decode_wanted(const gsz_workers *workers, const gsz_message *m, const gsz_prior *priors, void *const *out) {
+    GSZ_TRY(check_priors(m, priors));
     for (size_t i = 0; i < m->count; i++)
         if (out[i] != NULL) GSZ_TRY(decode_alone(workers, &m->entries[i], out[i]));
     for (unsigned d = 0; d < GSZ_DTYPES; d++)
         if (m->gathered.shapes[d] > 0) GSZ_TRY(decode_run(workers, m, &m->gathered.runs[d], out));
-    GSZ_TRY(gsz_model_part_decode(workers, &m->model, m->entries, m->count, out));
+    GSZ_TRY(gsz_model_part_decode(workers, &m->model, m->entries, priors, m->count, out));
     for (size_t i = 0; i < m->count; i++) {
         const gsz_tensor *t = &m->entries[i].tensor;
         if (out[i] != NULL && gsz_has_bound(t->codec) && t->mode == GSZ_MODE_LEVELS)
@@ -348,7 +385,9 @@ static int decode_wanted(const gsz_workers *workers, const gsz_message *m, void 
     return GSZ_OK;
 }
 
-int gsz_decode_tensors(const gsz_message *m, void *const *out, const size_t *size) {
+int gsz_decode_tensors(const gsz_message *m, void *const *out, const size_t *size) { return gsz_decode_with(m, NULL, out, size); }
+
+int gsz_decode_with(const gsz_message *m, const gsz_prior *priors, void *const *out, const size_t *size) {
     gsz_work work[GSZ_MAX_THREADS];
     gsz_heap heap;
     GSZ_CHECK((out != NULL && size != NULL) || m->count == 0, GSZ_E_PARAMETER);
@@ -358,7 +397,7 @@ int gsz_decode_tensors(const gsz_message *m, void *const *out, const size_t *siz
     gsz_fpenv saved = gsz_fp_enter();
     gsz_heap_init(&heap, &m->options);
     for (unsigned i = 0; i < workers.count; i++) gsz_work_init(&work[i], &heap, m->kernels);
-    int status = decode_wanted(&workers, m, out);
+    int status = decode_wanted(&workers, m, priors, out);
     for (unsigned i = 0; i < workers.count; i++) gsz_work_release(&work[i]);
     gsz_heap_destroy(&heap);
     gsz_fp_leave(saved);
@@ -371,6 +410,7 @@ int gsz_message_bits(const gsz_message *m, size_t index, gsz_bits *bits) {
     GSZ_CHECK(index < m->count, GSZ_E_PARAMETER);
     memset(bits, 0, sizeof *bits);
     if (m->entries[index].tensor.codec != GSZ_CODEC_MODEL) return GSZ_OK;
+    GSZ_TRY(check_priors(m, NULL));
     const gsz_workers workers = {&heap, &work, 1};
     gsz_fpenv saved = gsz_fp_enter();
     gsz_heap_init(&heap, &m->options);

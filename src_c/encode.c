@@ -37,6 +37,7 @@ typedef struct {
     size_t njobs;
     gsz_model_writer model;
     gsz_offsets offsets;
+    const gsz_stream *stream;
     gsz_spread spread;          /* of all tensors with a bound, where they share it */
 } encoding;
 
@@ -82,16 +83,28 @@ static int doubtful(const plan *p) {
     return p->in->predictor == GSZ_PREDICT_AUTO && !gsz_is_random(t->grid) && (t->smooth || p->source.structure.strange > t->elements / 512);
 }
 
+/* What both ends have is used where it is given. */
+static void know(plan *p) {
+    const gsz_prior *prior = &p->in->prior;
+    unsigned rounds = 0;
+    while (rounds < GSZ_MAX_PAST && prior->past[rounds] != NULL) rounds++;
+    p->source.structure.t.prior = prior;
+    gsz_structure_know(&p->source.structure, prior->reference != NULL, rounds);
+}
+
 /* What the model needs to know; a tensor that it cannot hold, or that is better off so, goes without. */
 static int learn(gsz_work *work, const gsz_offsets *offsets, plan *p, size_t index) {
     gsz_tensor *t = &p->entry.tensor;
     int possible = 0, low_rank = t->predictor == GSZ_PREDICT_LOW_RANK;
     GSZ_TRY(gsz_structure_init(work->heap, &p->source.structure, t->dtype, t->grid, t->eb, t->shape, t->ndim));
     gsz_structure_offsets(&p->source.structure, offsets, index);
+    know(p);
     GSZ_TRY(gsz_structure_learn(work, &p->source.structure, p->in->data, low_rank, p->in->level == GSZ_LEVEL_BEST, &possible));
     if (possible && doubtful(p)) GSZ_TRY(model_wins(work, p, &possible));
     if (!possible) gsz_tensor_plan_otherwise(t, p->in);
     else t->eb = p->source.structure.t.eb;
+    t->referenced = possible && p->source.structure.t.referenced;
+    t->rounds = possible ? p->source.structure.t.rounds : 0;
     return GSZ_OK;
 }
 
@@ -102,6 +115,7 @@ static int plan_quantised(encoding *c, unsigned worker, plan *p, const gsz_quant
     p->quantised.mode = t->mode = GSZ_ABS;
     p->quantised.predictor = GSZ_PREDICT_AUTO;
     p->quantised.grid = GSZ_GRID_ALIGNED;
+    memset(&p->quantised.prior, 0, sizeof p->quantised.prior);
     p->in = &p->quantised;
     GSZ_TRY(gsz_tensor_plan(&c->work[worker], t, p->in));
     t->mode = q->mode;
@@ -358,6 +372,26 @@ static int write_entries(const encoding *c, int named, gsz_writer *out) {
     return GSZ_OK;
 }
 
+static int write_stream(const gsz_stream *s, gsz_writer *table) {
+    GSZ_TRY(gsz_put_u8(table, s->key != 0));
+    GSZ_TRY(gsz_put_le64(table, s->id));
+    GSZ_TRY(gsz_put_varint(table, s->sequence));
+    return s->key ? GSZ_OK : gsz_put_le64(table, s->digest);
+}
+
+static int write_prior(const encoding *c, unsigned *flags, gsz_writer *table) {
+    uint32_t checksum = 0;
+    int used = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        const gsz_tensor *t = &c->plans[i].entry.tensor;
+        used |= gsz_uses_prior(t);
+        GSZ_TRY(gsz_prior_checksum(c->work[0].kernels, t, &c->plans[i].in->prior, &checksum));
+    }
+    if (!used) return GSZ_OK;
+    *flags |= GSZ_FLAG_PRIOR;
+    return gsz_prior_write(&c->plans[0].entry, c->count, sizeof(plan), checksum, table);
+}
+
 static int write_table(const encoding *c, unsigned *flags, gsz_writer *table) {
     int random = 0, packed;
     GSZ_TRY(write_entries(c, (*flags & GSZ_FLAG_NAMED) != 0, table));
@@ -365,6 +399,9 @@ static int write_table(const encoding *c, unsigned *flags, gsz_writer *table) {
     if (packed) *flags |= GSZ_FLAG_PACKED;
     for (unsigned d = 0; d < GSZ_DTYPES; d++)
         if (c->gathered.shapes[d] > 0) GSZ_TRY(gsz_put_varint(table, c->plans[c->count + d].entry.section_size));
+    if (c->stream != NULL) GSZ_TRY(write_stream(c->stream, table));
+    if (c->stream != NULL) *flags |= GSZ_FLAG_STREAM;
+    GSZ_TRY(write_prior(c, flags, table));
     for (size_t i = 0; i < c->count; i++) random |= gsz_tensor_is_random(&c->plans[i].entry.tensor);
     if (random) GSZ_TRY(gsz_put_le64(table, c->offsets.seed));
     if (random) GSZ_TRY(gsz_put_le32(table, c->offsets.slot));
@@ -421,19 +458,14 @@ static int check_names(encoding *c) {
 /* The seed of random offsets: given, or a hash of the tensors' bytes, little-endian. */
 static void set_offsets(encoding *c, const gsz_input *in, const gsz_options *options) {
     uint32_t half[2] = {0, 0};
-    uint8_t buffer[4096];
+    const gsz_kernels *kernels = c->work[0].kernels;
     c->offsets.slot = options->slots > 0 ? (uint32_t)(((uint64_t)options->slot << 32) / options->slots) : 0;
     c->offsets.seed = options->seed;
     for (size_t i = 0; i < c->count && !options->seeded; i++) {
-        const size_t itemsize = gsz_itemsize(in[i].dtype), chunk = sizeof buffer / itemsize;
-        const size_t n = (size_t)c->plans[i].entry.tensor.elements;
+        const size_t itemsize = gsz_itemsize(in[i].dtype), n = (size_t)c->plans[i].entry.tensor.elements;
         if (!gsz_is_random(in[i].grid) && !gsz_quantiser_random(in[i].quantiser)) continue;
-        for (size_t at = 0; at < n; at += chunk) {
-            const size_t here = GSZ_MIN(chunk, n - at);
-            uint32_t *h = &half[at >= n / 2];
-            gsz_copy_le(buffer, (const uint8_t *)in[i].data + at * itemsize, here, itemsize);
-            *h = c->work[0].kernels->crc32c(*h, buffer, here * itemsize);
-        }
+        half[0] = gsz_crc_of_elements(kernels, half[0], in[i].data, n / 2, itemsize);
+        half[1] = gsz_crc_of_elements(kernels, half[1], (const uint8_t *)in[i].data + n / 2 * itemsize, n - n / 2, itemsize);
     }
     if (!options->seeded) c->offsets.seed = (uint64_t)half[1] << 32 | half[0];
 }
@@ -528,7 +560,7 @@ int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_opti
     for (unsigned i = 0; i < nworkers; i++) gsz_work_init(&work[i], &heap, gsz_kernels_for(gsz_cpu_features() & options->cpu_mask));
     encoding c;
     memset(&c, 0, sizeof c);
-    c.heap = &heap, c.work = work, c.nworkers = nworkers, c.count = count;
+    c.heap = &heap, c.work = work, c.nworkers = nworkers, c.count = count, c.stream = options->stream;
     gsz_fpenv saved = gsz_fp_enter();
     int status = run(&c, tensors, named, options, &out);
     gsz_fp_leave(saved);

@@ -41,11 +41,12 @@ typedef enum {
     GSZ_E_PARAMETER = 50,
     GSZ_E_DTYPE = 51,
     GSZ_E_OUTPUT_SIZE = 52,
-    GSZ_E_STATE = 53,          /* needs values that both ends have, and they were not given */
     /* a limit */
     GSZ_E_MEMORY = 60,         /* allocator failed or the memory budget is spent */
     GSZ_E_OUTPUT_LIMIT = 61,   /* decoded size above max_output */
     GSZ_E_TOO_LARGE = 62,      /* a size above what the format or this platform can address */
+    /* the two ends are not in the same state */
+    GSZ_E_STATE = 70,          /* decoding needs a reference or earlier rounds that were not given, or others */
     /* this build computes floats differently (contraction, rounding mode) */
     GSZ_E_SELFTEST = 80
 } gsz_status;
@@ -126,6 +127,21 @@ typedef struct {
     void *opaque;
 } gsz_allocator;
 
+/* What both ends have of a tensor before it is sent: arrays of its dtype and shape, or NULL.  The gradient model uses them;
+ * the message holds their checksum, and decoding needs the very same. */
+#define GSZ_MAX_PAST 2u
+typedef struct {
+    const void *reference;          /* values near those to be sent, such as the global weights */
+    const void *past[GSZ_MAX_PAST]; /* what was decoded in earlier rounds, less their references; the latest first */
+} gsz_prior;
+
+/* A message of a stream tells where it belongs. */
+typedef struct {
+    uint64_t id, sequence;
+    int key;                        /* decodes without a state */
+    uint64_t digest;                /* of the state that both ends must have; 0 of a key */
+} gsz_stream;
+
 /* Options of a call.  Start from gsz_options_init. */
 typedef struct {
     unsigned cpu_mask;          /* features allowed; GSZ_CPU_ALL by default, 0 = portable C */
@@ -138,6 +154,7 @@ typedef struct {
     uint64_t seed;
     uint32_t slot, slots;       /* client `slot` of `slots` shifts the offsets of a shared seed by slot / slots bin; 0, 0 = not */
     int bound_over;             /* gsz_bound_over; GSZ_OVER_MESSAGE is for GSZ_ABS, GSZ_REL and GSZ_RMS */
+    const gsz_stream *stream;   /* NULL: the message is of none */
 } gsz_options;
 
 void gsz_options_init(gsz_options *options);
@@ -174,6 +191,7 @@ typedef struct {
     int level;                  /* gsz_level */
     int grid;                   /* gsz_grid */
     const gsz_quantiser *quantiser; /* in place of the bound, for floats; NULL = none */
+    gsz_prior prior;
 } gsz_input;
 
 /* Zeros, and the choices left to the library: GSZ_PREDICT_AUTO, GSZ_LEVEL_BALANCED, GSZ_GRID_AUTO. */
@@ -209,6 +227,8 @@ typedef struct {
     const uint8_t *levels;      /* M22: `nlevels` numbers of the dtype, little-endian, not aligned */
     unsigned nlevels;
     unsigned block;             /* Spherical */
+    int referenced;             /* whether decoding needs a reference, and of how many earlier rounds */
+    unsigned rounds;
 } gsz_info;
 
 typedef struct gsz_message gsz_message;
@@ -230,6 +250,12 @@ int gsz_decode(const gsz_message *message, size_t index, void *out, size_t size)
 /* Decode several tensors at once: out[i] and size[i] are those of tensor i, out[i] = NULL for one that is not wanted.
  * Faster than one by one: small tensors share segments, and threads share the work. */
 int gsz_decode_tensors(const gsz_message *message, void *const *out, const size_t *size);
+
+/* The same with what both ends have, one a tensor; GSZ_E_STATE where it is not what the message was encoded with. */
+int gsz_decode_with(const gsz_message *message, const gsz_prior *priors, void *const *out, const size_t *size);
+
+/* 1 and where the message belongs, for one of a stream; else 0. */
+int gsz_message_stream(const gsz_message *message, gsz_stream *stream);
 
 /* Where the bits of a tensor of GSZ_CODEC_MODEL went; coding tables and the table entry are not counted. */
 typedef struct {

@@ -6,7 +6,6 @@
 #define WEIGHT_ORDER 5u
 #define RANK_ORDER 2u
 #define UNIT_BITS 4u
-#define PRIOR_BITS 3u
 #define SHIFT_BITS 5u
 #define UP_BITS 4u
 
@@ -212,24 +211,11 @@ static int get_lowrank(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s,
     return gsz_structure_link(work->heap, s);
 }
 
-/* ---- what is used of what both ends have */
-
-static int get_prior(gsz_bitreader *side, gsz_structure *s) {
-    const int referenced = (int)gsz_bits_get(side, 1);
-    const unsigned rounds = gsz_bits_get(side, PRIOR_BITS - 1);
-    GSZ_CHECK(rounds <= GSZ_MAX_PAST, GSZ_E_RESERVED);
-    GSZ_CHECK(!referenced || s->t.prior->reference != NULL, GSZ_E_STATE);
-    for (unsigned k = 0; k < rounds; k++) GSZ_CHECK(s->t.prior->past[k] != NULL, GSZ_E_STATE);
-    gsz_structure_know(s, referenced, rounds);
-    return GSZ_OK;
-}
-
 /* ---- the head */
 
 int gsz_head_put(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s) {
     GSZ_TRY(gsz_sink_reserve(&e->side, GSZ_MAX_RANK + 32));
     gsz_bits_put(&e->side.bits, s->t.weights.unit_bits, UNIT_BITS);
-    if (s->t.prior != NULL) gsz_bits_put(&e->side.bits, (uint64_t)s->t.referenced | s->t.rounds << 1, PRIOR_BITS);
     GSZ_TRY(put_weights(&e->side, &s->t));
     GSZ_TRY(put_scales(e, &s->t));
     GSZ_TRY(gsz_sink_reserve(&e->side, GSZ_MAX_RANK + 32));
@@ -240,8 +226,7 @@ int gsz_head_put(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s)
 int gsz_head_get(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s) {
     uint32_t rank;
     unsigned unit_bits = gsz_bits_get(&d->side, UNIT_BITS);
-    if (s->t.prior != NULL) GSZ_TRY(get_prior(&d->side, s));
-    GSZ_CHECK(unit_bits <= GSZ_MAX_UNIT_BITS && (unit_bits >= GSZ_LEAST_RANDOM_BITS || !gsz_is_random(s->t.grid)), GSZ_E_SECTION);
+    GSZ_CHECK(unit_bits <= GSZ_MAX_UNIT_BITS && (unit_bits >= GSZ_LEAST_RANDOM_BITS || !gsz_is_phased(&s->t)), GSZ_E_SECTION);
     s->t.unit = gsz_model_unit(s->t.dtype, s->t.grid, s->t.eb, unit_bits);
     GSZ_CHECK(s->t.unit > 0, GSZ_E_SECTION);
     GSZ_TRY(get_weights(&d->side, &s->t, unit_bits));

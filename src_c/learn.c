@@ -48,6 +48,14 @@ static unsigned fine_unit_bits(gsz_work *work, const gsz_structure *s, const voi
     return bits;
 }
 
+/* Whether decoded values are exact multiples of the unit, near a reference. */
+static int reference_fits(gsz_work *work, const gsz_modelled *t, const void *x) {
+    gsz_range range = {0x1.fffffffffffffp1023, -0x1.fffffffffffffp1023, 0};
+    work->kernels->range[t->dtype](x, (size_t)t->view.elements, &range);
+    const double most = t->dtype == GSZ_FLOAT64 ? (double)GSZ_MAX_REFERENCE : 0x1p23;
+    return range.finite == 0 || GSZ_MAX(-range.min, range.max) / t->unit < most;
+}
+
 /* Unit and scales.  Fewer unit bits where values span so many bins that features would not fit. */
 static int measure(gsz_work *work, gsz_structure *s, const void *x, int *possible) {
     unsigned most = 0;
@@ -286,6 +294,7 @@ int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low
     m.work = work, m.x = x;
     GSZ_TRY(subtract_reference(work, &s->t, x, &m.rest));
     GSZ_TRY(measure(work, s, m.rest, possible));
+    if (*possible && s->t.referenced) *possible = reference_fits(work, &s->t, x);
     if (!*possible) return GSZ_OK;
     if (!low_rank || !gsz_lowrank_possible(&s->t.view)) return gsz_model_fit(work, &s->t, m.rest);
     GSZ_TRY(take_planes(work, &s->t, thoroughly, &m));

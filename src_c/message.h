@@ -4,9 +4,12 @@
 
 #include "gathered.h"
 #include "packed.h"
+#include "prior.h"
 
 static const uint8_t gsz_magic[3] = {'G', 'S', 'Z'};
 #define GSZ_FLAG_NAMED 1u
+#define GSZ_FLAG_PRIOR 4u          /* uses what both ends have */
+#define GSZ_FLAG_STREAM 8u
 #define GSZ_FLAG_PACKED 2u         /* the entries of the table are packed */
 
 /* Shortest message: magic, version, flags, header length, checksum. */

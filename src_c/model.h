@@ -12,7 +12,6 @@
 #define GSZ_LEAST_RANDOM_BITS 4u        /* with random offsets */
 #define GSZ_WIDTH_BITS 4u               /* widths: 1/16 unit */
 #define GSZ_WEIGHT_BITS 6u
-#define GSZ_MAX_PAST 2u                 /* earlier rounds */
 #define GSZ_MAX_REFERENCE ((int32_t)1 << 29)    /* units */
 #define GSZ_MAX_D 32767                 /* features see decoded values cut to 16 bits */
 

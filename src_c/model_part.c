@@ -167,6 +167,7 @@ typedef struct {
     const gsz_workers *workers;
     const gsz_model_reader *reader;
     const gsz_entry *entries;
+    const gsz_prior *priors;
     void *const *out;
     uint32_t *slots;                /* of all contexts */
     gsz_structure *kept;            /* one a segment that has a head: of the tensor in work, or of the one that is cut */
@@ -184,6 +185,8 @@ static int decode_head(const decoding *d, gsz_work *work, gsz_segment_decoder *s
     const uint64_t left = gsz_bits_left(&s->side) + gsz_bits_left(&s->low);
     GSZ_TRY(gsz_structure_init(work->heap, kept, t->dtype, t->grid, t->eb, t->shape, t->ndim));
     gsz_structure_offsets(kept, &d->reader->offsets, index);
+    if (d->priors != NULL) kept->t.prior = &d->priors[index];
+    gsz_structure_know(kept, t->referenced, t->rounds);
     GSZ_TRY(gsz_head_get(work, s, kept));
     if (s->counts == NULL) return GSZ_OK;
     d->bits->rank = kept->low.rank;
@@ -264,9 +267,9 @@ static int decode_all(decoding *d) {
     return status;
 }
 
-int gsz_model_part_decode(const gsz_workers *workers, const gsz_model_reader *r, const gsz_entry *entries, size_t count,
-                          void *const *out) {
-    decoding d = {workers, r, entries, out, NULL, NULL, 0, NULL, 0, NULL};
+int gsz_model_part_decode(const gsz_workers *workers, const gsz_model_reader *r, const gsz_entry *entries, const gsz_prior *priors,
+                          size_t count, void *const *out) {
+    decoding d = {workers, r, entries, priors, out, NULL, NULL, 0, NULL, 0, NULL};
     int any = 0;
     for (size_t i = 0; i < count; i++) any |= out[i] != NULL && entries[i].tensor.codec == GSZ_CODEC_MODEL;
     return any ? decode_all(&d) : GSZ_OK;
@@ -287,7 +290,7 @@ int gsz_model_part_bits(const gsz_workers *workers, const gsz_model_reader *r, c
                         size_t index, gsz_bits *bits) {
     const gsz_workers one = {workers->heap, workers->work, 1};
     const size_t outs_size = count * sizeof(void *), counts_size = GSZ_TABLES * GSZ_RANS_SYMBOLS * sizeof(uint32_t);
-    decoding d = {&one, r, entries, NULL, NULL, NULL, 0, bits, index, NULL};
+    decoding d = {&one, r, entries, NULL, NULL, NULL, NULL, 0, bits, index, NULL};
     void **outs = (void **)gsz_alloc(one.heap, outs_size);
     d.counts = (uint32_t (*)[GSZ_RANS_SYMBOLS])gsz_alloc(one.heap, counts_size);
     int status = GSZ_E_MEMORY;

@@ -41,9 +41,9 @@ int gsz_model_part_open(gsz_heap *heap, gsz_reader *in, const gsz_entry *entries
 int gsz_model_part_place(gsz_model_reader *r, gsz_reader *in);
 void gsz_model_reader_release(gsz_heap *heap, gsz_model_reader *r);
 
-/* Decodes the tensors with an out; checksums first. */
-int gsz_model_part_decode(const gsz_workers *workers, const gsz_model_reader *r, const gsz_entry *entries, size_t count,
-                          void *const *out);
+/* Decodes the tensors with an out; checksums first.  priors: one a tensor, all there that entries ask for; or NULL. */
+int gsz_model_part_decode(const gsz_workers *workers, const gsz_model_reader *r, const gsz_entry *entries, const gsz_prior *priors,
+                          size_t count, void *const *out);
 
 /* Decodes what holds one tensor, for its bits. */
 int gsz_model_part_bits(const gsz_workers *workers, const gsz_model_reader *r, const gsz_entry *entries, size_t count,

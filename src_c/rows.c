@@ -139,12 +139,13 @@ static void begin_step(const gsz_kernels *kernels, row_work *w, const gsz_modell
     if (t->grid == GSZ_GRID_ALIGNED) kernels->model_align(w->mean, n, f, w->own);
     if (t->grid != GSZ_GRID_CENTRED) w->centre = w->own;
     if (!gsz_is_phased(t)) return;
+    w->fold = w->u;
     if (gsz_is_random(t->grid)) kernels->model_dither(&w->dither, plane, n, f, w->mean, w->u, w->own);
-    else for (size_t j = 0; j < n; j++) w->u[j] = w->own[j] - w->mean[j];          /* within half a bin */
+    else for (size_t j = 0; j < n; j++) w->u[j] = (int32_t)((uint32_t)w->mean[j] - (uint32_t)w->own[j]);        /* within half a bin */
     kernels->model_phases(w->step_context, w->u, n, f, w->phase);
     if (t->grid == GSZ_GRID_SHRUNK) kernels->model_shrink(w->step_context, w->u, n, f, w->shift);
-    for (size_t j = 0; j < n; j++) w->u[j] = ~w->u[j];     /* below 0 for an offset above the mean: what is there rounds down */
-    w->fold = w->u;
+    /* below 0 where the mean is in the lower half of the bin: what is there rounds down */
+    for (size_t j = 0; gsz_is_random(t->grid) && j < n; j++) w->u[j] = ~w->u[j];
     w->step_context = w->phase;
 }
 

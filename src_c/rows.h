@@ -6,16 +6,10 @@
 #include "segment.h"
 #include "tensor.h"
 
-/* What both ends have of a tensor before it is sent: arrays of its dtype and shape, or NULL. */
-typedef struct {
-    const void *reference;              /* the base of the mean */
-    const void *past[GSZ_MAX_PAST];     /* values of earlier rounds, the latest first, less their references */
-} gsz_prior;
-
 /* A tensor under the gradient model. */
 typedef struct {
     int dtype, grid;                    /* gsz_grid, not GSZ_GRID_AUTO */
-    const gsz_prior *prior;             /* NULL: the message knows of none */
+    const gsz_prior *prior;             /* what both ends have; NULL: nothing */
     int referenced;                     /* whether the reference is used, and how many of the earlier rounds */
     unsigned rounds;
     unsigned set;                       /* of tables */

@@ -6,7 +6,7 @@ static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, cons
     size_t finite = 0, above = 0;
     double sum = kernels->sum_sizes[t->dtype](row, length, gsz_is_phased(t) ? 0 : t->eb, &finite, &above);
     *strange += length - finite;
-    if (above == 0) return 0;
+    if (above == 0) return t->referenced ? 1 : 0;           /* a row of zeros would not be the reference */
     double mean = finite > 0 ? sum / (double)finite / t->unit * (double)(1 << GSZ_WIDTH_BITS) : 0;
     unsigned index = 1;
     if (mean >= 2) index = GSZ_MIN(3 * (unsigned)gsz_floor_log2((uint32_t)GSZ_MIN(mean, 0x1p31)), GSZ_SCALES - 1);

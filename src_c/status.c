@@ -21,6 +21,7 @@ const char *gsz_status_text(int status) {
     case GSZ_E_MEMORY: return "out of memory, or over the memory budget";
     case GSZ_E_OUTPUT_LIMIT: return "decoded size is above the limit given";
     case GSZ_E_TOO_LARGE: return "too large for the format or for this platform";
+    case GSZ_E_STATE: return "the message was made with a reference or earlier rounds that are not these";
     case GSZ_E_SELFTEST: return "this build does not compute floating point as the format needs";
     default: return "unknown status";
     }

@@ -166,7 +166,7 @@ static double short_bound(const gsz_tensor *t) {
 static int for_model(const gsz_tensor *t, const gsz_input *in) {
     if (gsz_is_random(in->grid)) return 1;
     if (in->predictor != GSZ_PREDICT_AUTO) return in->predictor > GSZ_PREDICT_LORENZO3;
-    return in->level != GSZ_LEVEL_FAST && !few_levels(t, in->data);
+    return in->level != GSZ_LEVEL_FAST && (in->prior.reference != NULL || !few_levels(t, in->data));
 }
 
 int gsz_tensor_plan(gsz_work *work, gsz_tensor *t, const gsz_input *in) {
@@ -185,11 +185,11 @@ int gsz_tensor_plan(gsz_work *work, gsz_tensor *t, const gsz_input *in) {
     gsz_tensor_plan_uniform(t, in);
     if (!for_model(t, in)) return GSZ_OK;
     t->codec = GSZ_CODEC_MODEL;
-    t->grid = in->grid != GSZ_GRID_AUTO ? in->grid : measured ? GSZ_GRID_ALIGNED : GSZ_GRID_CENTRED;
+    t->grid = in->grid != GSZ_GRID_AUTO ? in->grid : measured || in->prior.reference != NULL ? GSZ_GRID_ALIGNED : GSZ_GRID_CENTRED;
     t->predictor = in->predictor == GSZ_PREDICT_AUTO && in->level != GSZ_LEVEL_FAST ? GSZ_PREDICT_LOW_RANK : in->predictor;
     if (t->predictor != GSZ_PREDICT_LOW_RANK) t->predictor = GSZ_PREDICT_STRUCTURE;
     t->coder = GSZ_CODER_RANS;
-    if (!measured && t->joint == NULL) t->eb = short_bound(t);
+    if (!measured && t->joint == NULL && t->grid != GSZ_GRID_ALIGNED) t->eb = short_bound(t);
     return GSZ_OK;
 }
 

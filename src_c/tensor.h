@@ -21,6 +21,8 @@ typedef struct {
     int codec, mode, grid, predictor, coder;
     double eb;
     const gsz_spread *joint;    /* encoder: of the whole message, NULL = each tensor has its own */
+    int referenced;         /* GSZ_CODEC_MODEL: whether it uses a reference, and of how many earlier rounds */
+    unsigned rounds;
     const uint8_t *levels;  /* GSZ_MODE_LEVELS: their bytes, little-endian */
     unsigned nlevels;
     gsz_sphere sphere;      /* GSZ_CODEC_SPHERICAL */

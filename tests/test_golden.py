@@ -193,8 +193,9 @@ def test_bad_message_is_rejected_by_portable_kernels(name, cpu_mask):
 
 def test_every_status_of_a_decoder_is_drawn():
     """61, the limit that the caller gives, is test_output_limit."""
-    table = re.findall(r"^\| .* \| (\d+) \| (corrupt|unsupported|truncated|limit) \|$", document(), re.MULTILINE)
-    families = {"corrupt": "CorruptError", "unsupported": "UnsupportedError", "truncated": "TruncatedError", "limit": "LimitError"}
+    table = re.findall(r"^\| .* \| (\d+) \| (corrupt|unsupported|truncated|limit|state) \|$", document(), re.MULTILINE)
+    families = {"corrupt": "CorruptError", "unsupported": "UnsupportedError", "truncated": "TruncatedError", "limit": "LimitError",
+                "state": "StateMismatchError"}
     listed = {int(code): families[family] for code, family in table}
     assert listed.pop(61) == "LimitError"
     assert {row["code"]: row["error"] for row in BAD.values()} == listed

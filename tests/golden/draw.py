@@ -386,11 +386,12 @@ def model(dtype: int, shape, eb: float | None = 0.5, *, mode: int = 0, grid: int
 
 
 def modelled(entries, coding_tables: bytes, payloads, lengths: bytes | None = None, named: bool = False, other=(),
-             origin: bytes = b"") -> bytes:
-    """A message of entries of codec 5, perhaps among others with their sections; payloads of the segments; `origin`: seed, slot."""
+             origin: bytes = b"", flags: int = 0) -> bytes:
+    """A message of entries of codec 5, perhaps among others with their sections; payloads of the segments; `origin`: what stands
+    before the coding tables, such as seed and slot."""
     table = (varint(len(entries)) if named else b"") + b"".join(entries) + origin + coding_tables
     table += b"".join(varint(len(payload)) for payload in payloads) if lengths is None else lengths
-    return header(table, flags=int(named)) + b"".join(map(sealed, [*other, *payloads]))
+    return header(table, flags=int(named) | flags) + b"".join(map(sealed, [*other, *payloads]))
 
 
 class Made:

@@ -1,0 +1,47 @@
+"""What both ends have before a message is sent, as the core takes it: references and earlier rounds."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradsz import _arrays
+from gradsz.errors import ParameterError, StateMismatchError
+
+if TYPE_CHECKING:
+    from gradsz._core import _Prior
+
+
+def of_input(name: str, array: np.ndarray, code: int, reference: Mapping[str, Any] | None,
+             past: Sequence[Mapping[str, np.ndarray]] = ()) -> _Prior | None:
+    """For a tensor to be encoded: what of `reference` and of `past` (rounds, the latest first) has its name."""
+    if reference is not None and not isinstance(reference, Mapping):
+        raise ParameterError(f"reference must be a mapping of names to arrays, not {type(reference).__name__}")
+    given = None
+    if reference is not None and name in reference and code in _arrays.FLOATING:
+        given = _matching(name, reference[name], array.shape, code)
+    rounds = [_arrays.buffer(earlier[name], code) for earlier in past if name in earlier] if code in _arrays.FLOATING else []
+    return (given, rounds) if given is not None or rounds else None
+
+
+def of_entry(entry: tuple, reference: Mapping[str, Any] | None, past: Sequence[Mapping[str, np.ndarray]] = ()) -> _Prior | None:
+    """For a tensor of a message: what it was encoded with."""
+    name, code, shape, *_, referenced, rounds = entry
+    name = name or ""
+    if not referenced and not rounds:
+        return None
+    if referenced and (reference is None or name not in reference):
+        raise StateMismatchError(f"the message was made with a reference for {name!r}: give the one that the sender had, reference={{...}}")
+    if rounds > len(past) or any(name not in earlier for earlier in past[:rounds]):
+        raise StateMismatchError(f"{name!r} was made with {rounds} earlier round(s): decode it by the Decoder of its stream")
+    given = _matching(name, reference[name], shape, code) if referenced and reference is not None else None
+    return given, [_arrays.buffer(earlier[name], code) for earlier in past[:rounds]]
+
+
+def _matching(name: str, value: object, shape: tuple[int, ...], code: int) -> Any:
+    array, given = _arrays.take(value)
+    if given != code or array.shape != shape:
+        raise ParameterError(f"the reference for {name!r} is {array.dtype} of shape {array.shape}; the tensor is "
+                             f"{_arrays.dtype_of(code)} of shape {shape}")
+    return _arrays.contiguous(array, code)
