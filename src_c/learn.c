@@ -263,6 +263,32 @@ static int find_best(const material *m, gsz_structure *s) {
     return status;
 }
 
+/* ---- earlier rounds: only where they pay */
+
+#define LEAST_GAIN 0.996        /* part of the bits: telling of rounds takes some, and what a sample promises is not always kept */
+
+/* Weights for what a structure leaves, low rank and all, again. */
+static int refit(const material *m, gsz_structure *s) {
+    if (s->low.rank == 0) return gsz_model_fit(m->work, &s->t, m->rest);
+    if (m->left != m->planes) GSZ_TRY(subtract_base(m, s));
+    return fit_rest(m, s);
+}
+
+static int choose_rounds(const material *m, gsz_structure *s) {
+    const gsz_model_weights weights = s->t.weights;
+    const unsigned rounds = s->t.rounds;
+    double with, without;
+    if (rounds == 0) return GSZ_OK;
+    GSZ_TRY(gsz_trial_model(m->work, s, m->x, &with));
+    gsz_structure_know(s, s->t.referenced, 0);
+    GSZ_TRY(refit(m, s));
+    GSZ_TRY(gsz_trial_model(m->work, s, m->x, &without));
+    if (with >= without * LEAST_GAIN) return GSZ_OK;
+    s->t.weights = weights;
+    gsz_structure_know(s, s->t.referenced, rounds);
+    return GSZ_OK;
+}
+
 /* ---- what both ends have */
 
 static int subtract_reference(gsz_work *work, const gsz_modelled *t, const void *x, const void **rest) {
@@ -296,7 +322,11 @@ int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low
     GSZ_TRY(measure(work, s, m.rest, possible));
     if (*possible && s->t.referenced) *possible = reference_fits(work, &s->t, x);
     if (!*possible) return GSZ_OK;
-    if (!low_rank || !gsz_lowrank_possible(&s->t.view)) return gsz_model_fit(work, &s->t, m.rest);
+    if (!low_rank || !gsz_lowrank_possible(&s->t.view)) {
+        GSZ_TRY(gsz_model_fit(work, &s->t, m.rest));
+        return choose_rounds(&m, s);
+    }
     GSZ_TRY(take_planes(work, &s->t, thoroughly, &m));
-    return thoroughly ? find_best(&m, s) : predict(&m, s);
+    GSZ_TRY(thoroughly ? find_best(&m, s) : predict(&m, s));
+    return choose_rounds(&m, s);
 }
