@@ -16,11 +16,13 @@ from gradsz.fedsz import FedSZ
 from gradsz.quantized import Quantized, dequantize, quantize
 from gradsz.quantisers import M22, Quantiser, SparseDithering, Spherical, quantiser_from_json
 from gradsz.reader import Reader, open
+from gradsz.streams import Broadcaster, Decoder, DecoderPool, Encoder, Receiver, StreamMessage
 from gradsz.tensors import compress_tensors, decompress_tensors
 
 __version__ = "0.1.0.dev0"
 
 __all__ = ["compress", "decompress", "compress_bound", "compress_tensors", "decompress_tensors", "open", "Reader",
+           "Encoder", "Decoder", "DecoderPool", "StreamMessage", "Broadcaster", "Receiver",
            "quantize", "dequantize", "Quantized", "FedSZ",
            "SparseDithering", "Spherical", "M22", "Quantiser", "quantiser_from_json",
            "CodeLength", "code_length",

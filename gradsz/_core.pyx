@@ -19,6 +19,7 @@ cdef extern from "gradsz.h" nogil:
         uint64_t id
         uint64_t sequence
         int key
+        unsigned history
         uint64_t digest
     ctypedef struct gsz_options:
         unsigned cpu_mask
@@ -93,6 +94,7 @@ cdef extern from "gradsz.h" nogil:
     const char *gsz_status_text(int status)
     unsigned gsz_cpu_features()
     int gsz_selftest()
+    uint32_t gsz_crc32c_of(uint32_t crc, const void *data, size_t size)
     int gsz_within(double x, double decoded, double eb)
     int gsz_error_bound(const gsz_input *tensor, const gsz_options *options, double *eb)
     uint64_t gsz_compress_bound(const gsz_input *tensors, size_t count, int named)
@@ -179,6 +181,11 @@ def m22_fit(int family, double mean, double square):
     """(shape, scale) of the density with these means of |x| and x^2."""
     cdef gsz_density d = gsz_density_fit(family, mean, square)
     return d.shape, d.scale
+
+
+def crc32c(crc, const unsigned char[::1] data not None):
+    """CRC-32C of bytes, going on from `crc`."""
+    return gsz_crc32c_of(crc, &data[0] if data.shape[0] else NULL, data.shape[0])
 
 
 def within(double x, double decoded, double eb):
@@ -321,7 +328,7 @@ def encode(list items, bint named, nthreads, seed=None, slot=None, bint bound_ov
     bound_over: whether bounds are relative to the values of all items together.
     quantisers, one an item: None, or the members of a gsz_quantiser.
     priors, one an item: None, or what both ends have: a buffer or None, and a list of up to two of earlier rounds.
-    stream: None, or (id, sequence, key, digest).
+    stream: None, or (id, sequence, key, history, digest).
     """
     cdef _Inputs inputs = _Inputs(items, quantisers, priors)
     cdef gsz_options options
@@ -337,7 +344,7 @@ def encode(list items, bint named, nthreads, seed=None, slot=None, bint bound_ov
         options.slot, options.slots = slot
     options.bound_over = bound_over
     if stream is not None:
-        place.id, place.sequence, place.key, place.digest = stream
+        place.id, place.sequence, place.key, place.history, place.digest = stream
         options.stream = &place
     if inputs.nbytes > RELEASE_GIL:
         with nogil:
@@ -424,11 +431,11 @@ cdef class Message:
 
     @property
     def stream(self):
-        """(id, sequence, key, digest) of a message of a stream, else None."""
+        """(id, sequence, key, history, digest) of a message of a stream, else None."""
         cdef gsz_stream place
         if not gsz_message_stream(self.message, &place):
             return None
-        return (place.id, place.sequence, bool(place.key), place.digest)
+        return (place.id, place.sequence, bool(place.key), place.history, place.digest)
 
     def decode_into(self, list outs not None, list priors=None):
         """Decode tensors into writeable contiguous buffers of exactly their nbytes: one a tensor, None = not wanted.

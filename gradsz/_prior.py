@@ -21,7 +21,11 @@ def of_input(name: str, array: np.ndarray, code: int, reference: Mapping[str, An
     given = None
     if reference is not None and name in reference and code in _arrays.FLOATING:
         given = _matching(name, reference[name], array.shape, code)
-    rounds = [_arrays.buffer(earlier[name], code) for earlier in past if name in earlier] if code in _arrays.FLOATING else []
+    rounds: list[Any] = []
+    for earlier in past:
+        if name not in earlier:         # a round that it came bit for bit
+            break
+        rounds.append(_arrays.buffer(earlier[name], code))
     return (given, rounds) if given is not None or rounds else None
 
 
@@ -36,7 +40,8 @@ def of_entry(entry: tuple, reference: Mapping[str, Any] | None, past: Sequence[M
     if rounds > len(past) or any(name not in earlier for earlier in past[:rounds]):
         raise StateMismatchError(f"{name!r} was made with {rounds} earlier round(s): decode it by the Decoder of its stream")
     given = _matching(name, reference[name], shape, code) if referenced and reference is not None else None
-    return given, [_arrays.buffer(earlier[name], code) for earlier in past[:rounds]]
+    kept: list[Any] = [_arrays.buffer(earlier[name], code) for earlier in past[:rounds]]
+    return given, kept
 
 
 def _matching(name: str, value: object, shape: tuple[int, ...], code: int) -> Any:

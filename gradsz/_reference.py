@@ -235,6 +235,7 @@ class Table:
 @dataclass
 class Stream:
     key: bool
+    history: int
     id: int
     sequence: int
     digest: int
@@ -262,9 +263,9 @@ def read_table(table: Bytes, flags: int) -> Table:
 
 def read_stream(table: Bytes) -> Stream:
     """3.6"""
-    key = table.integer(1)
-    known(key <= 1, "kind of a message of a stream")
-    return Stream(key == 1, table.integer(8), table.varint(), 0 if key else table.integer(8))
+    kind = table.integer(1)
+    known(kind >> 1 <= 2, "kind of a message of a stream")
+    return Stream(kind & 1 > 0, kind >> 1, table.integer(8), table.varint(), 0 if kind & 1 else table.integer(8))
 
 
 def read_prior(table: Bytes, entries: list[Entry]) -> int:
@@ -1049,10 +1050,10 @@ class Sums:
             ratio = 256 * s // (mean >> down)
             up = max(ratio.bit_length() - 16, 0)
             cell = (np.minimum(self.each >> down, 32767) * (ratio >> up) & 0xffffffff) // 256 << up
-        s = wrap(base + w2 * wrap(cell[group]))
+        widths = wrap(base + w2 * wrap(cell[group]))
         for weight, h in zip(m.past_widths, past, strict=True):
-            s[:len(h)] = wrap(s[:len(h)] + weight * 16 * abs(h))
-        width = np.clip(s >> 6, 1, 2**24 - 1)
+            widths[:len(h)] = wrap(widths[:len(h)] + weight * 16 * abs(h))
+        width = np.clip(widths >> 6, 1, 2**24 - 1)
         least, most = (24, 28) if m.phased else (14, 18)
         half = np.maximum(half_octave(width) - (2 * (f + 4) - least), 0)
         raw = np.where(half < most, 0, (half - most) // 2)

@@ -68,6 +68,15 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float | Quan
     ['w', 'steps']
     >>> message = gradsz.compress_tensors(update, 1e-2, lossy={"w": 1e-4}, bound_over="message")
     """
+    return compress_items(mapping, error_bound, mode=mode, level=level, predictor=predictor, lossy=lossy, bound_over=bound_over, grid=grid,
+                          seed=seed, slot=slot, reference=reference, nthreads=nthreads)
+
+
+def compress_items(mapping: Mapping[str, ArrayLike], error_bound: float | Quantiser, *, mode: Mode = "rel", level: Level = "balanced",
+                   predictor: Predictor = "auto", lossy: Lossy | None = None, bound_over: Over = "tensor", grid: Grid = "auto",
+                   seed: int | None = None, slot: tuple[int, int] | None = None, reference: Mapping[str, ArrayLike] | None = None,
+                   past: Sequence[Mapping[str, Any]] = (), stream: tuple[int, int, bool, int, int] | None = None, nthreads: int = 1) -> bytes:
+    """The same, of a stream: with earlier rounds, the latest first, and the message's place."""
     if not isinstance(mapping, Mapping):
         raise ParameterError(f"compress_tensors takes a mapping of names to arrays, not {type(mapping).__name__}")
     choices = (_params.mode(mode), _params.predictor(predictor), _params.level(level), _params.grid(grid))
@@ -83,14 +92,14 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float | Quan
         if own > 0 and dtype in _arrays.FLOATING:
             lossy_ones.append(len(items))
         arrays.append(array)
-        priors.append(_prior.of_input(name, array, dtype, reference))
+        priors.append(_prior.of_input(name, array, dtype, reference, past))
         items.append((_encoded_name(name), dtype, array.shape, _arrays.contiguous(array, dtype), 0.0 if quantiser else own, *choices))
     threads = _params.nthreads(nthreads)
     if quantiser is not None:
         if reference is not None:
             raise ParameterError("a quantiser takes no reference: quantise the difference to it")
         return encode_quantised(quantiser, items, arrays, lossy_ones, True, threads)
-    return _core.encode(items, True, threads, _params.seed(seed), _params.slot(slot), over, priors=priors)
+    return _core.encode(items, True, threads, _params.seed(seed), _params.slot(slot), over, priors=priors, stream=stream)
 
 
 @overload

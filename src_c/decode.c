@@ -129,12 +129,13 @@ static int read_entries(gsz_message *m, gsz_reader *in, uint64_t *decoded) {
 }
 
 static int read_stream(gsz_reader *in, gsz_stream *s) {
-    unsigned key;
-    GSZ_CHECK(gsz_get_u8(in, &key), GSZ_E_HEADER);
-    GSZ_CHECK(key <= 1, GSZ_E_RESERVED);
-    s->key = (int)key;
+    unsigned kind;
+    GSZ_CHECK(gsz_get_u8(in, &kind), GSZ_E_HEADER);
+    s->key = (int)(kind & 1);
+    s->history = kind >> 1;
+    GSZ_CHECK(s->history <= GSZ_MAX_PAST, GSZ_E_RESERVED);
     GSZ_CHECK(gsz_get_le64(in, &s->id) && gsz_get_varint(in, &s->sequence) == 1, GSZ_E_HEADER);
-    GSZ_CHECK(key || gsz_get_le64(in, &s->digest), GSZ_E_HEADER);
+    GSZ_CHECK(s->key || gsz_get_le64(in, &s->digest), GSZ_E_HEADER);
     return GSZ_OK;
 }
 
@@ -445,4 +446,8 @@ int gsz_decode(const gsz_message *m, size_t index, void *out, size_t size) {
     gsz_release(&heap, sizes, sizes_size);
     gsz_heap_destroy(&heap);
     return status;
+}
+
+uint32_t gsz_crc32c_of(uint32_t crc, const void *data, size_t size) {
+    return gsz_kernels_for(gsz_cpu_features())->crc32c(crc, (const uint8_t *)data, size);
 }

@@ -373,7 +373,7 @@ static int write_entries(const encoding *c, int named, gsz_writer *out) {
 }
 
 static int write_stream(const gsz_stream *s, gsz_writer *table) {
-    GSZ_TRY(gsz_put_u8(table, s->key != 0));
+    GSZ_TRY(gsz_put_u8(table, (unsigned)(s->key != 0) | s->history << 1));
     GSZ_TRY(gsz_put_le64(table, s->id));
     GSZ_TRY(gsz_put_varint(table, s->sequence));
     return s->key ? GSZ_OK : gsz_put_le64(table, s->digest);
@@ -554,6 +554,7 @@ int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_opti
     GSZ_CHECK(count == 0 || tensors != NULL, GSZ_E_PARAMETER);
     GSZ_CHECK(count <= SIZE_MAX / sizeof(plan) - GSZ_DTYPES, GSZ_E_TOO_LARGE);
     GSZ_CHECK(options->bound_over == GSZ_OVER_TENSOR || options->bound_over == GSZ_OVER_MESSAGE, GSZ_E_PARAMETER);
+    GSZ_CHECK(options->stream == NULL || options->stream->history <= GSZ_MAX_PAST, GSZ_E_PARAMETER);
     GSZ_CHECK(options->slots == 0 || options->slot < options->slots, GSZ_E_PARAMETER);
     gsz_heap_init(&heap, options);
     gsz_writer_init(&out, &heap);

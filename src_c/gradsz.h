@@ -139,6 +139,7 @@ typedef struct {
 typedef struct {
     uint64_t id, sequence;
     int key;                        /* decodes without a state */
+    unsigned history;               /* earlier rounds that both ends keep, up to GSZ_MAX_PAST */
     uint64_t digest;                /* of the state that both ends must have; 0 of a key */
 } gsz_stream;
 
@@ -268,6 +269,9 @@ int gsz_message_bits(const gsz_message *message, size_t index, gsz_bits *bits);
 
 /* 0 when this build and the current CPU settings compute floats as the format needs. */
 int gsz_selftest(void);
+
+/* CRC-32C of bytes, going on from `crc`; 0 at first. */
+uint32_t gsz_crc32c_of(uint32_t crc, const void *data, size_t size);
 
 /* The error that a decode of x' for x makes, against eb, in exact arithmetic: 1 within, 0 not. */
 int gsz_within(double x, double decoded, double eb);

@@ -139,7 +139,7 @@ class TestMismatch:
 
 def test_streams_are_told():
     x, _, past = arrays(2, (60, 50), rounds=1)
-    for stream in ((2**64 - 1, 0, True, 0), (7, 2**40, False, 2**63 + 1)):
+    for stream in ((2**64 - 1, 0, True, 0, 0), (7, 2**40, False, 2, 2**63 + 1)):
         message = encode(x, 0.01, past=past, stream=stream)
         assert _core.Message(message).stream == stream
         assert oracle.within(x, decode(message, x.shape, "float32", past=past), 0.01).all()

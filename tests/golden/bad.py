@@ -46,7 +46,7 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
         "magic_short": (b"GX", C, 10, "8: the first bytes are not those of the magic"),
         "version": (draw.header(scalar, version=1), U, 11, "2: version"),
         "version_255": (draw.header(scalar, version=255), U, 11, "2: version"),
-        "stream_key": (draw.header(scalar + b"\2" + bytes(8) + b"\0", flags=8), U, 12, "3.6: reserved key"),
+        "stream_key": (draw.header(scalar + b"\6" + bytes(8) + b"\0" + bytes(8), flags=8), U, 12, "3.6: three rounds"),
         "stream_cut": (draw.header(scalar + b"\1" + bytes(7), flags=8), C, 32, "3.6: id cut off"),
         "stream_sequence": (draw.header(scalar + b"\1" + bytes(8) + b"\x80\0", flags=8), C, 32, "1.2: not the shortest form"),
         "stream_digest": (draw.header(scalar + b"\0" + bytes(8) + b"\5" + bytes(7), flags=8), C, 32, "3.6: digest cut off"),

@@ -1,0 +1,123 @@
+"""What the two ends of a stream keep between messages: earlier rounds as bounded integers."""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradsz import _arrays, _core
+from gradsz.errors import CorruptError, GradszError
+from gradsz.tensors import compress_tensors, decompress_tensors
+
+MOST = 32767            # of the integers that stand for a round's values
+FORMAT = 1              # of snapshots
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A tensor of an earlier round: value = integer * step, in its dtype."""
+
+    integers: np.ndarray        # int16
+    step: float
+    code: int                   # of the dtype
+
+    @classmethod
+    def of(cls, values: np.ndarray, code: int) -> Kept:
+        """Rounded to 16 bits: the same at both ends, where the values are."""
+        wide = _arrays.widened(values, code)
+        wide = np.where(np.isfinite(wide), wide, 0.0)
+        step = float(np.max(np.abs(wide), initial=0.0)) / MOST
+        if step == 0.0 or not np.isfinite(1.0 / step):
+            return cls(np.zeros(values.shape, np.int16), 0.0, code)
+        return cls(np.clip(np.rint(wide / step), -MOST, MOST).astype(np.int16), step, code)
+
+    def values(self) -> np.ndarray:
+        wide = self.integers.astype(np.float64) * self.step
+        if self.code == _arrays.BFLOAT16:           # its bits; any rounding does, as long as it is everywhere the same
+            return (wide.astype(np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+        return wide.astype(_arrays.dtype_of(self.code))
+
+
+Round = dict[str, Kept]
+
+
+@dataclass(frozen=True)
+class State:
+    """After a message: its number, and rounds, the latest first, one more than `history` so that it can be decoded again."""
+
+    sequence: int
+    history: int
+    rounds: tuple[Round, ...] = ()
+    layout: tuple = ()
+
+    def past(self, skip: int = 0) -> list[dict[str, np.ndarray]]:
+        """Values of the rounds that a next message may use, or of those before."""
+        return [{name: kept.values() for name, kept in round_.items()} for round_ in self.rounds[skip:skip + self.history]]
+
+    def digest(self, skip: int = 0) -> int:
+        """64 bits of names and integers."""
+        halves = [0, 0]
+        for round_ in self.rounds[skip:skip + self.history]:
+            for name, kept in round_.items():
+                for i, part in enumerate(np.array_split(np.ascontiguousarray(kept.integers).reshape(-1), 2)):
+                    halves[i] = _core.crc32c(halves[i], part.astype("<i2", copy=False).view(np.uint8))
+                halves[0] = _core.crc32c(halves[0], f"{name}:{kept.integers.shape}:{kept.step.hex()}:{kept.code}".encode())
+        return halves[1] << 32 | halves[0]
+
+    def after(self, round_: Round, key: bool, sequence: int, layout: tuple) -> State:
+        """With one round more."""
+        rounds = (round_, *(() if key else self.rounds))[:self.history + 1] if self.history else ()
+        return State(sequence, self.history, rounds, layout)
+
+    @property
+    def nbytes(self) -> int:
+        return 256 + sum(kept.integers.nbytes + len(name) + 128 for round_ in self.rounds for name, kept in round_.items())
+
+
+@dataclass
+class Snapshot:
+    """A state and what goes with it, as a message: checked, and without pickle."""
+
+    kind: str
+    state: State | None
+    settings: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        tensors: dict[str, np.ndarray] = {}
+        rounds = []
+        for k, round_ in enumerate(self.state.rounds if self.state else ()):
+            rounds.append([(name, kept.step.hex(), kept.code) for name, kept in round_.items()])
+            tensors |= {f"round/{k}/{i}": kept.integers for i, kept in enumerate(round_.values())}
+        names = []
+        for i, (name, array) in enumerate(self.arrays.items()):
+            names.append(name)
+            tensors[f"array/{i}"] = array
+        state = None if self.state is None else dict(sequence=self.state.sequence, history=self.state.history, layout=self.state.layout)
+        meta = dict(format=FORMAT, kind=self.kind, state=state, rounds=rounds, arrays=names, settings=self.settings)
+        tensors["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+        return compress_tensors(tensors, 0.0)
+
+    @classmethod
+    def from_bytes(cls, data, kind: str) -> Snapshot:
+        tensors = decompress_tensors(data)
+        try:
+            meta = json.loads(tensors["meta"].tobytes())
+            if meta["format"] != FORMAT or meta["kind"] != kind:
+                raise ValueError
+            rounds = tuple({name: Kept(tensors[f"round/{k}/{i}"], float.fromhex(step), code) for i, (name, step, code) in enumerate(round_)}
+                           for k, round_ in enumerate(meta["rounds"]))
+            state = meta["state"]
+            layout = _tuples(state["layout"]) if state else ()
+            return cls(kind, State(state["sequence"], state["history"], rounds, layout) if state else None, meta["settings"],
+                       {name: tensors[f"array/{i}"] for i, name in enumerate(meta["arrays"])})
+        except GradszError:
+            raise
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise CorruptError(f"not a snapshot of {kind}: {type(error).__name__}") from None
+
+
+def _tuples(value):
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
