@@ -70,7 +70,8 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float | Quan
     bound = 1.0 if quantiser else _params.error_bound(error_bound)
     over = _params.bound_over(bound_over, mode)
     rule = _partition.rule_of(lossy, bound, mapping.keys())
-    items, arrays, lossy_ones = [], [], []
+    items: list[tuple] = []
+    arrays, lossy_ones = [], []
     for name, value in mapping.items():
         array, dtype = _arrays.take(value)
         own = rule(name, array, dtype)
