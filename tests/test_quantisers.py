@@ -20,7 +20,7 @@ FALSE_ALARM = 1e-9      # of each statistical test
 
 FLOATS = ["float16", "bfloat16", "float32", "float64"]
 SOME = [SparseDithering(0.25), SparseDithering(0.5, unbiased=True), SparseDithering(1e-3), M22(), M22(bits=3, m=2, keep=1),
-        M22(bits=2, family="dweibull", keep=0.1), M22(bits=2, fit="ml"), Spherical(0.5), Spherical(0.7, block=13, seed=5)]
+        M22(bits=2, family="dweibull", keep=0.1), M22(bits=2, fit="ml"), M22(bits=6, keep=1), Spherical(0.5), Spherical(0.7, block=13, seed=5)]
 
 
 def round_trip(x, q):
