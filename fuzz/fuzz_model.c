@@ -29,7 +29,7 @@ static void take_weights(fuzz_input *in, gsz_model_weights *w) {
     w->constant = wild ? (int32_t)(r >> 32) >> 5 : (int32_t)(r & 127);
     w->row = wild ? (int32_t)r >> 5 : (int32_t)(r >> 8 & 127) - 32;
     w->column = wild ? (int32_t)(r >> 16) >> 5 : (int32_t)(r >> 16 & 127) - 32;
-    for (unsigned k = 0; k < GSZ_FEATURES; k++) w->mean[k] = (int32_t)(int8_t)(uint8_t)(r >> (24 + 8 * k)) * (wild ? 1 << 19 : 1);
+    for (unsigned k = 0; k < GSZ_FEATURES; k++) w->mean[k] = (int32_t)(int8_t)(uint8_t)(r >> (24 + 8 * k) % 64) * (wild ? 1 << 19 : 1);
 }
 
 typedef struct { uint8_t *data; size_t size, tables; } coded;

@@ -73,8 +73,8 @@ def widened(a: np.ndarray, code: int) -> np.ndarray:
 
 def values_of(data: bytes, code: int) -> tuple[float, ...]:
     """Floats of any dtype from their little-endian bytes."""
-    dtype = "<u2" if code == BFLOAT16 else dtype_of(code).newbyteorder("<")
-    return tuple(widened(np.frombuffer(data, dtype).astype(dtype[1:] if code == BFLOAT16 else dtype_of(code)), code).tolist())
+    dtype = np.dtype(np.uint16) if code == BFLOAT16 else dtype_of(code)
+    return tuple(widened(np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype), code).tolist())
 
 
 def as_array(a: object) -> np.ndarray:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradsz import _arrays
 from gradsz.errors import ParameterError
 
 if TYPE_CHECKING:
-    from gradsz.quantisers import M22
+    from gradsz.quantisers import M22, Coded
 
 GENNORM, DWEIBULL = 1, 2
 SHAPES = 0.2, 8.0
@@ -18,16 +19,17 @@ SHAPES = 0.2, 8.0
 Fit = tuple[int, float, float, float]       # family, threshold, shape, scale; shape 0: by moments
 
 
-def fits(q: M22, arrays: list[np.ndarray]) -> Iterator[Fit]:
+def fits(q: M22, arrays: list[Coded]) -> Iterator[Fit]:
     """One fit for each array, to what Top-K keeps of all of them."""
     try:
         import scipy.optimize
     except ImportError:
         raise ParameterError('fit="ml" needs scipy: pip install gradsz[m22], or use fit="moments"') from None
     del scipy
-    sizes = [np.abs(a.astype(np.float64).ravel()) for a in arrays]
+    with np.errstate(invalid="ignore"):     # signalling NaNs
+        sizes = [np.abs(_arrays.widened(a, code)).ravel() for a, code in arrays]
     sizes = [s[np.isfinite(s)] for s in sizes]
-    threshold = top_k(sizes, q.kept, sum(a.size for a in arrays))
+    threshold = top_k(sizes, q.kept, sum(a.size for a, _ in arrays))
     families = {"gennorm": [GENNORM], "dweibull": [DWEIBULL], "auto": [GENNORM, DWEIBULL]}[q.family]
     for s in sizes:
         kept = s[(s >= threshold) & (s > 0)]

@@ -1338,13 +1338,6 @@ def with_levels(entry: Entry, elements: bytes) -> bytes:
     return bits.tobytes()
 
 
-def mix(v: int) -> int:
-    mask = 2**64 - 1
-    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9 & mask
-    v = (v ^ v >> 27) * 0x94d049bb133111eb & mask
-    return v ^ v >> 31
-
-
 def direction(key: int, block: int, index: int, size: int, n: int) -> list[int]:
     """The first n of `size` coordinates of direction `index` of a block."""
     c, mask = 0x9e3779b97f4a7c15, 2**64 - 1

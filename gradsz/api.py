@@ -179,7 +179,7 @@ def compress_bound(a: ArrayLike, dtype: DTypeLike | None = None) -> int:
 def encode_quantised(quantiser: Quantiser, items: list, arrays: list[np.ndarray], lossy: list[int], named: bool, nthreads: int) -> bytes:
     """A message of items, of which those at `lossy` go through a quantiser."""
     settings: list[Any] = [None] * len(items)
-    for i, setting in zip(lossy, quantiser.settings([arrays[i] for i in lossy]), strict=True):
+    for i, setting in zip(lossy, quantiser.settings([(arrays[i], items[i][1]) for i in lossy]), strict=True):
         settings[i] = setting
     return _core.encode(items, named, nthreads, quantiser.seed, None, False, settings)
 

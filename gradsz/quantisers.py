@@ -20,6 +20,7 @@ __all__ = ["Quantiser", "SparseDithering", "Spherical", "M22", "quantiser_from_j
 Family = Literal["auto", "gennorm", "dweibull"]
 FAMILIES = {"auto": 0, "gennorm": 1, "dweibull": 2}
 Settings = tuple[int, float, bool, int, int, int, int, float, float, float, float]     # the members of a gsz_quantiser
+Coded = tuple[np.ndarray, int]      # an array and its dtype's code, as _arrays.take gives them
 
 
 class Quantiser:
@@ -35,7 +36,7 @@ class Quantiser:
         """JSON that `quantiser_from_json` reads."""
         return json.dumps({"quantiser": type(self).__name__, **asdict(self)})      # type: ignore[call-overload]
 
-    def settings(self, arrays: list[np.ndarray]) -> list[Settings]:
+    def settings(self, arrays: list[Coded]) -> list[Settings]:
         """What the core takes, one for each of the arrays of a message."""
         raise NotImplementedError
 
@@ -137,7 +138,7 @@ class SparseDithering(Quantiser):
             raise ParameterError(f"unbiased must be True or False, not {self.unbiased!r}")
         _set(self, nu=_number("nu", self.nu, 2.0**-40, 2.0**40, "[]"), seed=_params.seed(self.seed))
 
-    def settings(self, arrays: list[np.ndarray]) -> list[Settings]:
+    def settings(self, arrays: list[Coded]) -> list[Settings]:
         return [(1, self.nu, self.unbiased, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0)] * len(arrays)
 
     def worst_case_bits(self, d: int) -> float:
@@ -212,7 +213,7 @@ class Spherical(Quantiser):
         whole = math.sqrt(math.pi) * math.exp(math.lgamma((self.block - 1) / 2) - math.lgamma(self.block / 2))
         return whole / part if part > 0 else math.inf
 
-    def settings(self, arrays: list[np.ndarray]) -> list[Settings]:
+    def settings(self, arrays: list[Coded]) -> list[Settings]:
         return [(2, self.alpha, False, self.block, 0, 0, 0, 0.0, 0.0, 0.0, 0.0)] * len(arrays)
 
 
@@ -288,7 +289,7 @@ class M22(Quantiser):
             return self.keep
         return min(1.0, (0.6 if self.budget is None else self.budget) / self.bits)
 
-    def settings(self, arrays: list[np.ndarray]) -> list[Settings]:
+    def settings(self, arrays: list[Coded]) -> list[Settings]:
         if self.fit == "ml":
             from gradsz._likelihood import fits
             return [self._settings(*fit) for fit in fits(self, arrays)]

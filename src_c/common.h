@@ -40,6 +40,14 @@
 #define GSZ_UNROLL_LANES
 #endif
 
+/* A loop that counts in an array at places which may repeat.  Clang before 19, for AVX-512, can take such places for
+ * different ones, gather and scatter, and lose counts. */
+#if defined(__clang__)
+#define GSZ_ONE_BY_ONE _Pragma("clang loop vectorize(disable)")
+#else
+#define GSZ_ONE_BY_ONE
+#endif
+
 /* The only two ways to fail: a named condition, or a call that failed. */
 #define GSZ_CHECK(cond, code) do { if (!(cond)) return (code); } while (0)
 #define GSZ_TRY(call) do { int gsz_status_ = (call); if (gsz_status_ != GSZ_OK) return gsz_status_; } while (0)

@@ -214,6 +214,11 @@ static int code_chunks(encoding *c) {
     return status;
 }
 
+/* M22's levels stand in the table, and are as much as a small tensor: they count with its section. */
+static uint64_t levels_size(const gsz_tensor *t) {
+    return gsz_has_bound(t->codec) && t->mode == GSZ_MODE_LEVELS ? (uint64_t)t->nlevels * t->itemsize : 0;
+}
+
 /* Sizes of the sections.  What did not get smaller within its bound is tried bit-exactly (1 = there is such a
  * tensor), and what that does not make smaller either is stored. */
 static int settle(encoding *c) {
@@ -226,7 +231,7 @@ static int settle(encoding *c) {
         p->todo = 0;
         for (size_t k = 0; k < p->chunks; k++)
             size += p->parts[k].size + (p->chunks > 1 ? gsz_varint_size(p->parts[k].size) : 0);
-        if (size >= raw) {
+        if (size + levels_size(t) >= raw) {
             release_parts(c->heap, p);
             p->todo = t->codec == GSZ_CODEC_UNIFORM || t->codec == GSZ_CODEC_SPHERICAL;
             t->codec = p->todo ? GSZ_CODEC_EXACT : GSZ_CODEC_RAW;
@@ -307,15 +312,16 @@ static int encode_model(encoding *c) {
 #define FEW_ELEMENTS ((uint64_t)1 << 16)
 #define HARDLY_ANYTHING 128u
 
-typedef struct { uint64_t elements, raw; int forced; } modelled_sum;
+typedef struct { uint64_t elements, raw, levels; int forced; } modelled_sum;
 
 static modelled_sum sum_modelled(const encoding *c) {
-    modelled_sum sum = {0, 0, 0};
+    modelled_sum sum = {0, 0, 0, 0};
     for (size_t i = 0; i < c->count; i++) {
         const gsz_tensor *t = &c->plans[i].entry.tensor;
         if (t->codec != GSZ_CODEC_MODEL) continue;
         sum.elements += t->elements;
         sum.raw += t->elements * t->itemsize;
+        sum.levels += levels_size(t);
         sum.forced |= c->plans[i].in->predictor != GSZ_PREDICT_AUTO || gsz_is_random(t->grid);
     }
     return sum;
@@ -336,7 +342,8 @@ static int encode_otherwise(encoding *c, uint64_t *size) {
     } while (settle(c));
     for (size_t i = 0; i < c->count; i++) {
         const gsz_entry *e = &c->plans[i].entry;
-        if (c->plans[i].modelled.codec == GSZ_CODEC_MODEL) *size += e->section_size + gsz_varint_size(e->section_size) + 4 + 1;
+        if (c->plans[i].modelled.codec != GSZ_CODEC_MODEL) continue;
+        *size += e->section_size + gsz_varint_size(e->section_size) + 4 + 1 + levels_size(&e->tensor);
     }
     return GSZ_OK;
 }
@@ -344,7 +351,7 @@ static int encode_otherwise(encoding *c, uint64_t *size) {
 /* Is the message shorter without the model?  Asked where it may be so. */
 static int compare(encoding *c) {
     const modelled_sum sum = sum_modelled(c);
-    const uint64_t size = model_bytes(&c->model);
+    const uint64_t size = model_bytes(&c->model) + sum.levels;
     uint64_t otherwise;
     const int doubtful = sum.elements <= FEW_ELEMENTS || size < sum.elements / HARDLY_ANYTHING;
     if (sum.elements == 0 || (size < sum.raw && (sum.forced || !doubtful))) return GSZ_OK;

@@ -117,6 +117,7 @@ int gsz_code_assign(gsz_code *code) {
     /* complete: the code after the last one of the longest length would be 2^length */
     code->lone = used == 1 && code->longest == 1;
     GSZ_CHECK(code->lone || c + at[GSZ_CODE_BITS] == (uint32_t)1 << GSZ_CODE_BITS, GSZ_E_TABLE);
+    GSZ_ONE_BY_ONE
     for (unsigned t = 0; t < code->alphabet; t++) {
         unsigned d = code->length[t];
         if (d) code->code[t] = reverse_bits(next[d]++, d);

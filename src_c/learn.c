@@ -304,7 +304,7 @@ static int subtract_reference(gsz_work *work, const gsz_modelled *t, const void 
 /* Memory for planes: of the rest, of what is left of it where that is another array, and of what both ends have. */
 static int take_planes(gsz_work *work, const gsz_modelled *t, int both, material *m) {
     const size_t n = (size_t)t->view.elements;
-    const unsigned arrays = 1 + (both != 0) + (t->referenced != 0) + t->rounds;
+    const unsigned arrays = 1 + (both ? 1u : 0u) + (t->referenced ? 1u : 0u) + t->rounds;
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bins, arrays * n * sizeof(float)));
     float *next = (float *)work->bins.data;
     m->planes = m->left = next;

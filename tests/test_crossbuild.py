@@ -19,6 +19,7 @@ BUILDS = {
     "gcc-no-threads": ("gcc", "-O2 -DGSZ_NO_THREADS", "", None),
     "clang": ("clang", "-O3", "", None),
     "clang-O0": ("clang", "-O0", "", None),
+    "clang-native": ("clang", "-O3 -march=native", "", None),       # with AVX-512, codes were once wrong
     "gcc-m32": ("gcc", f"-O2 -m32 -msse2 -mfpmath=sse {INCLUDE}", "", None),
     "s390x": ("s390x-linux-gnu-gcc", "-O2 -fexcess-precision=fast", "-static", "qemu-s390x"),     # big-endian
     "aarch64": ("aarch64-linux-gnu-gcc", "-O2", "-static", "qemu-aarch64"),

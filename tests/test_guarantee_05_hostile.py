@@ -57,6 +57,11 @@ def seeds() -> list[bytes]:
         a = noise(dtype, 200, rng)
         a[20:] = a[0]
         result += [gradsz.compress(a, 0), gradsz.compress(np.sort(a), 0), gradsz.compress(a[:12], 0)]
+    for dtype in FLOATS:
+        a = sample(dtype, "normal", 300, rng)
+        a[::60] = np.nan
+        quantisers = gradsz.Spherical(0.5), gradsz.Spherical(0.7, 13), gradsz.M22(2, keep=0.5), gradsz.M22(3), gradsz.SparseDithering(0.3)
+        result += [gradsz.compress(a, q) for q in quantisers]
     big = sample(np.dtype("float32"), "normal", 3000, rng)
     result += [gradsz.compress(big, eb, level=level) for eb in (0.5, 1e-1) for level in LEVELS] + [gradsz.compress(np.arange(4000), 0)]
     return sorted(set(result), key=len)

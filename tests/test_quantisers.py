@@ -20,7 +20,7 @@ FALSE_ALARM = 1e-9      # of each statistical test
 
 FLOATS = ["float16", "bfloat16", "float32", "float64"]
 SOME = [SparseDithering(0.25), SparseDithering(0.5, unbiased=True), SparseDithering(1e-3), M22(), M22(bits=3, m=2, keep=1),
-        M22(bits=2, family="dweibull", keep=0.1), Spherical(0.5), Spherical(0.7, block=13, seed=5)]
+        M22(bits=2, family="dweibull", keep=0.1), M22(bits=2, fit="ml"), M22(bits=6, keep=1), Spherical(0.5), Spherical(0.7, block=13, seed=5)]
 
 
 def round_trip(x, q):
@@ -350,6 +350,13 @@ def test_m22_fits_recover_the_shape(family, shape):
     from scipy.stats import dweibull, gennorm
     law = gennorm if family == GENNORM else dweibull
     assert math.isclose(by_likelihood[2], float(np.mean(law.logpdf(a, by_likelihood[0], scale=by_likelihood[1]))), rel_tol=1e-9)
+
+
+def test_m22_likelihood_of_bits():
+    """bfloat16 as its bits, as tensors of torch come."""
+    a = sample(GENNORM, 1, 5000).astype(ml_dtypes.bfloat16)
+    q = M22(2, fit="ml")
+    assert q.settings([(a.view(np.uint16), 1)]) == q.settings([(a, 1)]) != q.settings([(a.view(np.uint16), 13)])
 
 
 def test_m22_shapes_are_cut():

@@ -200,6 +200,15 @@ def damaged(rng: random.Random, data: bytes) -> bytes:
     return bytes(out)
 
 
+def damaged_entries(rng: random.Random, table: bytes) -> bytes:
+    """A table with damage in the entries that it holds packed (section 3.5)."""
+    cursor = _reference.Bytes(table)
+    length, packed = cursor.varint(), _reference.Bytes(cursor.take(cursor.varint()))
+    entries = damaged(rng, _reference.unpack(packed, length))
+    data = draw.pack(entries)
+    return draw.varint(len(entries)) + draw.varint(len(data)) + data + cursor.rest()
+
+
 def outcome(decode, message: bytes):
     try:
         return {name: (x.dtype, x.shape, x.tobytes()) for name, x in decode(message, max_output=2**20).items()}
@@ -225,7 +234,7 @@ def test_damage_behind_checksums(seed, cpu_mask):
                 table = table[:-len(size)] + draw.varint(len(new))
             payloads = [*payloads[:i], new, *payloads[i + 1:]]
         else:
-            table = damaged(rng, table)
+            table = damaged_entries(rng, table) if flags & 2 and rng.random() < 0.7 else damaged(rng, table)
         message = draw.header(table, flags=flags) + b"".join(map(draw.sealed, payloads))
         assert outcome(gradsz.decompress_tensors, message) == outcome(_reference.decode, message), message.hex()
 

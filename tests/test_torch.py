@@ -108,6 +108,19 @@ class TestBfloat16:
         assert gradsz.verify(t, gradsz.decompress(gradsz.compress(t, 1e-2)), 1e-2)
         assert (gradsz.quantize(t, 1e-2).values == gradsz.quantize(a, 1e-2).values).all()
 
+    @pytest.mark.parametrize("q", [gradsz.SparseDithering(0.25), gradsz.SparseDithering(0.25, unbiased=True), gradsz.Spherical(0.5),
+                                   gradsz.M22(bits=2), gradsz.M22(bits=2, fit="ml")], ids=lambda q: type(q).__name__)
+    def test_quantisers_too(self, q):
+        ml_dtypes = pytest.importorskip("ml_dtypes")
+        tensors = {"w": tensor("bfloat16", 60, 50), "t": tensor("bfloat16", 50, 60).T, "f": tensor("float32", 40, 40), "b": tensor("bfloat16", 9)}
+        arrays = {name: t.float().numpy().astype(ml_dtypes.bfloat16 if name != "f" else "f4") for name, t in tensors.items()}
+        message = gradsz.compress_tensors(tensors, q)
+        assert message == gradsz.compress_tensors(arrays, q) and gradsz.compress(tensors["w"], q) == gradsz.compress(arrays["w"], q)
+        back, expected = gradsz.decompress_tensors(message, to="torch"), gradsz.decompress_tensors(message)
+        for name, t in tensors.items():
+            assert back[name].dtype == t.dtype and np.array_equal(back[name].float().numpy(), expected[name].astype("f4"))
+        assert same(back["b"], tensors["b"]) and repr(gradsz.verify(tensors["w"], back["w"], q)) == repr(gradsz.verify(arrays["w"], expected["w"], q))
+
     def test_without_ml_dtypes(self):
         code = """if True:
             import sys

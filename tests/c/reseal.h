@@ -7,45 +7,79 @@
 #include <string.h>
 
 #include "checksum.h"
+#include "message.h"
 #include "model_part.h"
 
-/* The checksum behind n bytes at *at; 0 where the message ends before. */
-static inline int reseal_one(uint8_t *data, size_t size, size_t *at, uint64_t n) {
-    if (size - *at < 4 || n > size - *at - 4) return 0;
-    gsz_store_le32(data + *at + n, gsz_crc32c_portable(0, data + *at, (size_t)n));
-    *at += (size_t)n + 4;
+typedef struct { uint8_t *data; size_t size, at; } resealing;
+
+/* The checksum behind the next n bytes; 0 where the message ends before. */
+static inline int reseal_one(resealing *r, uint64_t n) {
+    if (r->size - r->at < 4 || n > r->size - r->at - 4) return 0;
+    gsz_store_le32(r->data + r->at + n, gsz_crc32c_portable(0, r->data + r->at, (size_t)n));
+    r->at += (size_t)n + 4;
     return 1;
 }
 
-/* Sections, and segments where the table can be read to its end. */
-static inline void reseal_parts(uint8_t *data, size_t size, gsz_reader table, size_t at, int named) {
-    const size_t room = gsz_left(&table);
+static inline int reseal_section(resealing *r, const gsz_entry *e) {
+    return !gsz_has_section(e->tensor.codec) || reseal_one(r, e->section_size);
+}
+
+/* Sections of `count` entries, then of the runs of gathered tensors, then segments: as far as the table can be read.  `in` has the
+ * entries, `table` what follows them (the same cursor where they are not packed). */
+static inline void reseal_parts(resealing *r, gsz_heap *heap, gsz_reader *in, gsz_reader *table, uint64_t count, int named, uint64_t table_size) {
+    const size_t room = gsz_left(in);
     char names[2][GSZ_MAX_NAME];            /* an entry's and the one's before */
-    uint64_t count = 1;
-    if (named && (gsz_get_varint(&table, &count) != 1 || count > room)) return;
     gsz_entry *entries = (gsz_entry *)malloc(((size_t)count + 1) * sizeof *entries);
     uint64_t *shapes = (uint64_t *)malloc((room + 1) * sizeof *shapes), *pool = shapes;
     if (entries == NULL || shapes == NULL) abort();
     gsz_table_state state;
     gsz_model_reader model;
-    gsz_options options;
-    gsz_heap heap;
+    gsz_gathered gathered;
     int ok = 1;
     memset(&state, 0, sizeof state);
     memset(&model, 0, sizeof model);
-    gsz_options_init(&options);
-    gsz_heap_init(&heap, &options);
     for (size_t i = 0; ok && i < count; i++) {
-        ok = gsz_entry_read(&state, &table, named, pool, names[i & 1], &entries[i]) == GSZ_OK;
-        if (ok && gsz_has_section(entries[i].tensor.codec)) ok = reseal_one(data, size, &at, entries[i].section_size);
+        ok = gsz_entry_read(&state, in, named, pool, names[i & 1], &entries[i]) == GSZ_OK && reseal_section(r, &entries[i]);
         pool += entries[i].tensor.ndim;
     }
-    if (ok && gsz_model_part_open(&heap, &table, entries, (size_t)count, room, &model) == GSZ_OK)
-        for (size_t i = 0; ok && i < model.cut.nsegments; i++) ok = reseal_one(data, size, &at, model.segments[i].size);
-    gsz_model_reader_release(&heap, &model);
-    gsz_heap_destroy(&heap);
+    ok = ok && gsz_gathered_sum(&gathered, entries, (size_t)count, sizeof *entries) == GSZ_OK && gsz_gathered_read(&gathered, table) == GSZ_OK;
+    for (unsigned d = 0; ok && d < GSZ_DTYPES; d++) ok = reseal_section(r, &gathered.runs[d]);
+    if (ok && gsz_model_part_open(heap, table, entries, (size_t)count, table_size, &model) == GSZ_OK)
+        for (size_t i = 0; ok && i < model.cut.nsegments; i++) ok = reseal_one(r, model.segments[i].size);
+    gsz_model_reader_release(heap, &model);
     free(entries);
     free(shapes);
+}
+
+/* Entries that are packed, in memory of their own; NULL where they cannot be. */
+static inline uint8_t *reseal_unpack(gsz_heap *heap, gsz_reader *table, gsz_reader *plain) {
+    uint64_t n, size;
+    gsz_reader packed;
+    if (gsz_get_varint(table, &n) != 1 || gsz_get_varint(table, &size) != 1 || n > GSZ_PACKED_MOST) return NULL;
+    if (!gsz_get_reader(table, size, &packed)) return NULL;
+    uint8_t *bytes = (uint8_t *)malloc((size_t)n + 1);
+    if (bytes == NULL) abort();
+    plain->p = bytes;
+    plain->end = bytes + n;
+    if (gsz_unpack(heap, packed, bytes, (size_t)n) == GSZ_OK) return bytes;
+    free(bytes);
+    return NULL;
+}
+
+static inline void reseal_behind(resealing *r, gsz_reader table, unsigned flags) {
+    const uint64_t table_size = gsz_left(&table);
+    gsz_reader plain, *in = flags & GSZ_FLAG_PACKED ? &plain : &table;
+    uint8_t *unpacked = NULL;
+    uint64_t count = 1;
+    gsz_options options;
+    gsz_heap heap;
+    gsz_options_init(&options);
+    gsz_heap_init(&heap, &options);
+    if (in == &plain) unpacked = reseal_unpack(&heap, &table, &plain);
+    if ((in == &table || unpacked != NULL) && (!(flags & GSZ_FLAG_NAMED) || gsz_get_varint(in, &count) == 1) && count <= gsz_left(in))
+        reseal_parts(r, &heap, in, &table, count, flags & GSZ_FLAG_NAMED, table_size);
+    free(unpacked);
+    gsz_heap_destroy(&heap);
 }
 
 static inline void reseal(uint8_t *data, size_t size) {
@@ -56,7 +90,8 @@ static inline void reseal(uint8_t *data, size_t size) {
     if (!gsz_get_reader(&in, length, &table) || gsz_left(&in) < 4) return;
     size_t covered = (size_t)(in.p - data);
     gsz_store_le32(data + covered, gsz_crc32c_portable(0, data, covered));
-    reseal_parts(data, size, table, covered + 4, prelude[4] & 1);
+    resealing r = {data, size, covered + 4};
+    reseal_behind(&r, table, prelude[4]);
 }
 
 #endif

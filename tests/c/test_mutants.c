@@ -145,6 +145,7 @@ int main(int argc, char **argv) {
         else CHECK(status != GSZ_OK);
         free(m.data);
     }
+    CHECK_EQ(by_status[GSZ_E_HEADER_CHECKSUM] + by_status[GSZ_E_SECTION_CHECKSUM], 0);      /* all were: reseal.h knows every part */
     printf("mutants: %ld edits with checksums recomputed:", edits);
     for (int s = 0; s < 256; s++)
         if (by_status[s]) printf(" %ld %s;", by_status[s], s ? gsz_status_text(s) : "decoded");
