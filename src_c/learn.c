@@ -289,6 +289,18 @@ static int choose_rounds(const material *m, gsz_structure *s) {
     return GSZ_OK;
 }
 
+/* Whether the search is to be with them: as balanced would have it. */
+static int foresee_rounds(const material *m, gsz_structure *s) {
+    gsz_structure quick_one;
+    if (s->t.rounds == 0) return GSZ_OK;
+    GSZ_TRY(gsz_structure_copy(m->work->heap, s, &quick_one));
+    int status = predict(m, &quick_one);
+    if (status == GSZ_OK) status = choose_rounds(m, &quick_one);
+    if (status == GSZ_OK) gsz_structure_know(s, s->t.referenced, quick_one.t.rounds);
+    gsz_structure_release(m->work->heap, &quick_one);
+    return status;
+}
+
 /* ---- what both ends have */
 
 static int subtract_reference(gsz_work *work, const gsz_modelled *t, const void *x, const void **rest) {
@@ -327,6 +339,10 @@ int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low
         return choose_rounds(&m, s);
     }
     GSZ_TRY(take_planes(work, &s->t, thoroughly, &m));
-    GSZ_TRY(thoroughly ? find_best(&m, s) : predict(&m, s));
+    if (thoroughly) {
+        GSZ_TRY(foresee_rounds(&m, s));
+        return find_best(&m, s);
+    }
+    GSZ_TRY(predict(&m, s));
     return choose_rounds(&m, s);
 }
