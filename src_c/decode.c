@@ -128,17 +128,6 @@ static int read_entries(gsz_message *m, gsz_reader *in, uint64_t *decoded) {
     return GSZ_OK;
 }
 
-static int read_stream(gsz_reader *in, gsz_stream *s) {
-    unsigned kind;
-    GSZ_CHECK(gsz_get_u8(in, &kind), GSZ_E_HEADER);
-    s->key = (int)(kind & 1);
-    s->history = kind >> 1;
-    GSZ_CHECK(s->history <= GSZ_MAX_PAST, GSZ_E_RESERVED);
-    GSZ_CHECK(gsz_get_le64(in, &s->id) && gsz_get_varint(in, &s->sequence) == 1, GSZ_E_HEADER);
-    GSZ_CHECK(s->key || gsz_get_le64(in, &s->digest), GSZ_E_HEADER);
-    return GSZ_OK;
-}
-
 static int read_table(gsz_message *m, gsz_reader *in, unsigned flags) {
     const int packed = (flags & GSZ_FLAG_PACKED) != 0;
     const uint64_t table_size = gsz_left(in);
@@ -151,7 +140,7 @@ static int read_table(gsz_message *m, gsz_reader *in, unsigned flags) {
     GSZ_TRY(gsz_gathered_sum(&m->gathered, m->entries, m->count, sizeof(gsz_entry)));
     GSZ_TRY(gsz_gathered_read(&m->gathered, in));
     m->streamed = (flags & GSZ_FLAG_STREAM) != 0;
-    if (m->streamed) GSZ_TRY(read_stream(in, &m->stream));
+    if (m->streamed) GSZ_TRY(gsz_stream_read(in, &m->stream));
     if (flags & GSZ_FLAG_PRIOR) GSZ_TRY(gsz_prior_read(in, m->entries, m->count, &m->prior_checksum));
     GSZ_TRY(gsz_model_part_open(&m->heap, in, m->entries, m->count, table_size, &m->model));
     GSZ_CHECK(gsz_left(in) == 0, GSZ_E_HEADER);

@@ -379,13 +379,6 @@ static int write_entries(const encoding *c, int named, gsz_writer *out) {
     return GSZ_OK;
 }
 
-static int write_stream(const gsz_stream *s, gsz_writer *table) {
-    GSZ_TRY(gsz_put_u8(table, (unsigned)(s->key != 0) | s->history << 1));
-    GSZ_TRY(gsz_put_le64(table, s->id));
-    GSZ_TRY(gsz_put_varint(table, s->sequence));
-    return s->key ? GSZ_OK : gsz_put_le64(table, s->digest);
-}
-
 static int write_prior(const encoding *c, unsigned *flags, gsz_writer *table) {
     uint32_t checksum = 0;
     int used = 0;
@@ -406,7 +399,7 @@ static int write_table(const encoding *c, unsigned *flags, gsz_writer *table) {
     if (packed) *flags |= GSZ_FLAG_PACKED;
     for (unsigned d = 0; d < GSZ_DTYPES; d++)
         if (c->gathered.shapes[d] > 0) GSZ_TRY(gsz_put_varint(table, c->plans[c->count + d].entry.section_size));
-    if (c->stream != NULL) GSZ_TRY(write_stream(c->stream, table));
+    if (c->stream != NULL) GSZ_TRY(gsz_stream_write(c->stream, table));
     if (c->stream != NULL) *flags |= GSZ_FLAG_STREAM;
     GSZ_TRY(write_prior(c, flags, table));
     for (size_t i = 0; i < c->count; i++) random |= gsz_tensor_is_random(&c->plans[i].entry.tensor);

@@ -4,6 +4,24 @@
 
 #define ROUND_BITS 2u
 
+int gsz_stream_write(const gsz_stream *s, gsz_writer *out) {
+    GSZ_TRY(gsz_put_u8(out, (unsigned)(s->key != 0) | s->history << 1));
+    GSZ_TRY(gsz_put_le64(out, s->id));
+    GSZ_TRY(gsz_put_varint(out, s->sequence));
+    return s->key ? GSZ_OK : gsz_put_le64(out, s->digest);
+}
+
+int gsz_stream_read(gsz_reader *in, gsz_stream *s) {
+    unsigned kind;
+    GSZ_CHECK(gsz_get_u8(in, &kind), GSZ_E_HEADER);
+    s->key = (int)(kind & 1);
+    s->history = kind >> 1;
+    GSZ_CHECK(s->history <= GSZ_MAX_PAST, GSZ_E_RESERVED);
+    GSZ_CHECK(gsz_get_le64(in, &s->id) && gsz_get_varint(in, &s->sequence) == 1, GSZ_E_HEADER);
+    GSZ_CHECK(s->key || gsz_get_le64(in, &s->digest), GSZ_E_HEADER);
+    return GSZ_OK;
+}
+
 uint32_t gsz_crc_of_elements(const gsz_kernels *kernels, uint32_t crc, const void *x, size_t n, size_t itemsize) {
     uint8_t buffer[4096];
     const size_t chunk = sizeof buffer / itemsize;

@@ -1,8 +1,13 @@
-/* What both ends have before a message is sent (gsz_prior): which tensors use it, and its checksum (format.md 3.6). */
+/* What a message says of the state of both ends: its place in a stream (format.md 3.6); which tensors use what both ends have
+ * before it is sent (gsz_prior), and its checksum (3.7). */
 #ifndef GSZ_PRIOR_H
 #define GSZ_PRIOR_H
 
 #include "table.h"
+
+/* Twins: where a message of a stream belongs. */
+int gsz_stream_write(const gsz_stream *s, gsz_writer *out);
+int gsz_stream_read(gsz_reader *in, gsz_stream *s);
 
 /* CRC-32C of elements as little-endian bytes, going on from `crc`. */
 uint32_t gsz_crc_of_elements(const gsz_kernels *kernels, uint32_t crc, const void *x, size_t n, size_t itemsize);

@@ -26,7 +26,10 @@ static inline int reseal_section(resealing *r, const gsz_entry *e) {
 
 /* Sections of `count` entries, then of the runs of gathered tensors, then segments: as far as the table can be read.  `in` has the
  * entries, `table` what follows them (the same cursor where they are not packed). */
-static inline void reseal_parts(resealing *r, gsz_heap *heap, gsz_reader *in, gsz_reader *table, uint64_t count, int named, uint64_t table_size) {
+static inline void reseal_parts(resealing *r, gsz_heap *heap, gsz_reader *in, gsz_reader *table, uint64_t count, unsigned flags, uint64_t table_size) {
+    const int named = (flags & GSZ_FLAG_NAMED) != 0;
+    gsz_stream stream;
+    uint32_t checksum;
     const size_t room = gsz_left(in);
     char names[2][GSZ_MAX_NAME];            /* an entry's and the one's before */
     gsz_entry *entries = (gsz_entry *)malloc(((size_t)count + 1) * sizeof *entries);
@@ -44,6 +47,8 @@ static inline void reseal_parts(resealing *r, gsz_heap *heap, gsz_reader *in, gs
     }
     ok = ok && gsz_gathered_sum(&gathered, entries, (size_t)count, sizeof *entries) == GSZ_OK && gsz_gathered_read(&gathered, table) == GSZ_OK;
     for (unsigned d = 0; ok && d < GSZ_DTYPES; d++) ok = reseal_section(r, &gathered.runs[d]);
+    if (ok && (flags & GSZ_FLAG_STREAM)) ok = gsz_stream_read(table, &stream) == GSZ_OK;
+    if (ok && (flags & GSZ_FLAG_PRIOR)) ok = gsz_prior_read(table, entries, (size_t)count, &checksum) == GSZ_OK;
     if (ok && gsz_model_part_open(heap, table, entries, (size_t)count, table_size, &model) == GSZ_OK)
         for (size_t i = 0; ok && i < model.cut.nsegments; i++) ok = reseal_one(r, model.segments[i].size);
     gsz_model_reader_release(heap, &model);
@@ -77,7 +82,7 @@ static inline void reseal_behind(resealing *r, gsz_reader table, unsigned flags)
     gsz_heap_init(&heap, &options);
     if (in == &plain) unpacked = reseal_unpack(&heap, &table, &plain);
     if ((in == &table || unpacked != NULL) && (!(flags & GSZ_FLAG_NAMED) || gsz_get_varint(in, &count) == 1) && count <= gsz_left(in))
-        reseal_parts(r, &heap, in, &table, count, flags & GSZ_FLAG_NAMED, table_size);
+        reseal_parts(r, &heap, in, &table, count, flags, table_size);
     free(unpacked);
     gsz_heap_destroy(&heap);
 }
