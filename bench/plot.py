@@ -1,4 +1,5 @@
-"""The pictures: how small and how fast, one column of panels for each bound; the error of means against bits."""
+"""The pictures: how small and how fast, one column of panels for each bound; the error of means against bits;
+accuracy after training against bytes."""
 import matplotlib
 
 matplotlib.use("Agg")
@@ -104,5 +105,38 @@ def plot_means(findings, known, path):
     figure.suptitle("Down and left: better. Dashed: without slots. Thin: balanced. Dotted: biased.", fontsize=11)
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns + 1, frameon=False, fontsize=9)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+# ---- training.py -------------------------------------------------------------------------------
+
+GRIDS = {"fedsz": "tab:blue", "centred": "tab:green", "dithered": "tab:orange", "shrunk": "tab:red"}
+
+
+def training_panel(axes, findings, network):
+    """Accuracy against ratio; a band one spread wide where nothing is compressed."""
+    plain, width = findings.accuracy(network, "none") if "none" in findings.schemes else (np.nan, 0)
+    axes.axhspan(plain - width, plain + width, color="black", alpha=0.08, linewidth=0)
+    axes.axhline(plain, color="black", linewidth=1, linestyle=":")
+    for scheme in (s for s in findings.schemes if s != "none"):
+        mean, spread = findings.accuracy(network, scheme)
+        marker = "P" if scheme.endswith("-feedback") else "v" if scheme.endswith("-tensor") else "s" if scheme.endswith("-slots") else "o"
+        axes.errorbar(findings.ratio(network, scheme), mean, spread, marker=marker, linestyle="none", capsize=3,
+                      color=GRIDS.get(scheme.split("-")[0], "grey"), markeredgecolor="black", markeredgewidth=0.5)
+        axes.annotate(scheme, (findings.ratio(network, scheme), mean), xytext=(5, 4), textcoords="offset points", fontsize=7)
+    axes.set_xscale("log")
+    axes.grid(alpha=0.25, which="both", linewidth=0.5)
+    axes.set_title(network, fontsize=10)
+    axes.set_xlabel("times fewer bytes than float32")
+
+
+def plot_training(findings, path):
+    columns = len(findings.networks)
+    figure, grid = plt.subplots(1, columns, figsize=(7 * columns, 5), squeeze=False, layout="constrained")
+    for axes, network in zip(grid.flat, findings.networks):
+        training_panel(axes, findings, network)
+    grid[0][0].set_ylabel("test accuracy, %")
+    figure.suptitle("Up and right: better. Dotted: no compression. Bars and band: one standard deviation over seeds.", fontsize=11)
     figure.savefig(path, dpi=110)
     plt.close(figure)
