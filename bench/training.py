@@ -28,8 +28,8 @@ import gradsz
 METHOD = """\
 Federated averaging, {clients} clients, {rounds} rounds of {steps} mini-batches a client, {seeds} seeds; of a seed all schemes have the
 same first weights, split and mini-batches. mlp: digits, label skew (Dirichlet {skew:g}), SGD with momentum, tested on every fifth image.
-gru: the next character of help texts, each client other chapters, AdamW, tested on the last tenth. A client sends one message
-a round; the server averages what it decodes, and sends float32 back, which is not counted. Accuracy in percent, mean of the last
+gru: the next character of help texts, each client other chapters, AdamW, tested on the last tenth. Learning rates fall
+in a straight line to 0. A client sends one message a round; the server averages what it decodes, and sends float32 back, which is not counted. Accuracy in percent, mean of the last
 {last} rounds; `spread`: standard deviation over seeds; `lost`: accuracy of no compression less that of the scheme at the same
 seed, mean and its standard error (below 0: better). Ratio: float32 of all messages of all clients and rounds over their bytes
 as sent, headers included; level `{level}`. rel: bound of each tensor, of tensors of more than 1,024 values, the rest bit-exact.
@@ -37,10 +37,11 @@ rms: all tensors lossy, one bound for a client's whole update (bound_over="messa
 round that all clients share, slot = (client, {clients}); else a seed a message. `feedback`: a client sends x + e and keeps
 e = x + e - decoded. `fedsz`: whole weights, aligned grid; the others: updates."""
 
-LEVEL, LAST = "best", 5
+LEVEL, LAST = "balanced", 5
 PLAIN = "none"
 COLUMNS = ["network", "scheme", "seed", "accuracy", "halfway", "bytes", "raw", "seconds"]
 QUICK = dict(networks="mlp", schemes="none,centred-rel1e-1-feedback,shrunk-rms16,shrunk-rms32-slots", seeds=2, rounds=6)
+
 
 # ---- networks, and data to train and to test on ----------------------------------------------
 
@@ -51,17 +52,18 @@ def digits():
     return tuple((inputs[part], targets[part]) for part in (~test, test))
 
 
-def text(length=16, n=8000):
+def prose(length=16, n=8000):
     inputs, targets = record.prose(length, n)
     cut = n * 9 // 10
     return (inputs[:cut], targets[:cut]), (inputs[cut:], targets[cut:])
 
 
-COMMON = dict(clients=8, skew=0.5, steps=12, rounds=30)
+COMMON = dict(clients=8, skew=0.5, steps=10, rounds=30)
 NETWORKS = {
     "mlp": record.Training(record.mlp, digits, record.sgd(0.05), **COMMON),
-    "gru": record.Training(partial(record.Gru, 136), text, record.adamw(4e-3), batch=16, **COMMON),
+    "gru": record.Training(partial(record.Gru, 136), prose, record.adamw(8e-3), batch=16, **COMMON),
 }
+
 
 # ---- schemes: functions (client, update) -> (bytes sent, what the server decodes) ------------
 
@@ -117,9 +119,8 @@ def known_schemes():
                "centred-rel1e-1": coarse, "centred-rel1e-1-feedback": partial(with_feedback, send=coarse)}
     for bound in (2, 4):
         schemes[f"dithered-rms{bound}"] = partial(unbiased, bound=bound, grid="dithered")
-    for bound in (8, 16, 32):
-        for slots in (False, True):
-            schemes[f"shrunk-rms{bound}{'-slots' * slots}"] = partial(unbiased, bound=bound, grid="shrunk", slots=slots)
+    for bound, slots in ((8, False), (8, True), (16, False), (16, True), (24, True), (32, False), (32, True)):
+        schemes[f"shrunk-rms{bound}{'-slots' * slots}"] = partial(unbiased, bound=bound, grid="shrunk", slots=slots)
     for name in ("shrunk-rms16", "shrunk-rms32-slots"):
         schemes[f"{name}-tensor"] = partial(schemes[name], over="tensor")
     return schemes
@@ -136,6 +137,16 @@ def accuracy(model, weights, inputs, targets):
         return 100 * float((model(inputs).argmax(-1) == targets).double().mean())
 
 
+def falling(cfg, number):
+    """The optimiser of a round: rates fall in a straight line, so that training ends converged."""
+    def optimiser(parameters):
+        made = cfg.optimiser(parameters)
+        for group in made.param_groups:
+            group["lr"] *= 1 - number / cfg.rounds
+        return made
+    return replace(cfg, optimiser=optimiser)
+
+
 def train(cfg, send, seed):
     """Accuracies after each round, bytes sent, and what they would be as float32."""
     torch.manual_seed(seed)
@@ -150,7 +161,7 @@ def train(cfg, send, seed):
         updates = []
         for client in clients:
             model.load_state_dict(weights)
-            record.local_training(model, cfg, *learned, members[client.number], rng)
+            record.local_training(model, falling(cfg, number), *learned, members[client.number], rng)
             client.round, client.received = number, weights
             size, decoded = send(client, record.update_of(record.snapshot(model), weights))
             sent += size
@@ -172,10 +183,10 @@ def measure(network, cfg, name, send, seed):
     return row
 
 
-def measure_all(networks, schemes, seeds):
-    """Rows. Seeds come last: a run that is cut short has told something of everything."""
-    return [measure(network, cfg, name, send, seed) for seed in range(seeds) for network, cfg in networks.items()
-            for name, send in schemes.items()]
+def measure_all(networks, schemes, seed):
+    """Rows."""
+    return [measure(network, cfg, name, send, seed) for network, cfg in networks.items() for name, send in schemes.items()]
+
 
 # ---- findings --------------------------------------------------------------------------------
 
@@ -222,6 +233,7 @@ def scheme_table(findings, network):
                      report.number(32 / ratio), report.number(findings.column(network, scheme, "bytes").mean() / 1e6)])
     return report.table(["scheme", "halfway", "accuracy", "spread", "lost", "ratio", "bits a value", "MB a training"], rows)
 
+
 # ---- bars ------------------------------------------------------------------------------------
 
 TRAINS = ("centred-rel1e-1-feedback", "dithered-rms4", "shrunk-rms16", "shrunk-rms32-slots")
@@ -239,7 +251,13 @@ def bars_of(findings):
             bars.append(report.Bar(f"{network}: {scheme}: bytes", RATIOS[scheme], findings.ratio(network, scheme), "x fewer"))
     return bars
 
-# ---- command ---------------------------------------------------------------------------------
+
+# ---- results ---------------------------------------------------------------------------------
+
+
+def header_of(findings, networks):
+    sizes = {name: findings.column(name, findings.schemes[0], "raw")[0] // (4 * cfg.clients * cfg.rounds) for name, cfg in networks.items()}
+    return [f"torch: {torch.__version__}", *[f"{name}: {size:,} values" for name, size in sizes.items()]]
 
 
 def markdown(findings, header, method, bars):
@@ -250,6 +268,25 @@ def markdown(findings, header, method, bars):
         parts += ["## Bars", f"Asked of accuracy: to lose at most {POINTS:g} points, or two standard errors if that is more.",
                   report.bar_table(bars)]
     return "\n\n".join(parts) + "\n"
+
+
+def write(out, rows, header, method):
+    """The three files; gives the bars and the text."""
+    findings = Findings(rows)
+    bars = bars_of(findings)
+    text = markdown(findings, header, method, bars)
+    out.mkdir(parents=True, exist_ok=True)
+    run.write_csv(out / "training.csv", rows, [*header, *method.splitlines()], tuple(COLUMNS))
+    (out / "training.md").write_text(text)
+    try:
+        from plot import plot_training
+        plot_training(findings, out / "training.png")
+    except ImportError as reason:
+        print(f"no picture: {reason}", file=sys.stderr)
+    return bars, text
+
+
+# ---- command ---------------------------------------------------------------------------------
 
 
 def arguments():
@@ -271,23 +308,14 @@ def main():
     args = arguments()
     torch.set_num_threads(1)
     networks = {name: replace(cfg, rounds=args.rounds) for name, cfg in run.choose(NETWORKS, args.networks).items()}
-    environment = [*timing.environment(), ("torch", torch.__version__)]
-    findings = Findings(rows := measure_all(networks, run.choose(known_schemes(), args.schemes), args.seeds))
-    header = [f"{what}: {value}" for what, value in environment]
-    header += [f"{name}: {findings.column(name, findings.schemes[0], 'raw')[0] // (4 * cfg.clients * cfg.rounds):,} values"
-               for name, cfg in networks.items()]
-    method = METHOD.format(**COMMON | dict(rounds=args.rounds), seeds=args.seeds, last=LAST, level=LEVEL)
-    bars = bars_of(findings)
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    run.write_csv(out / "training.csv", rows, [*header, *method.splitlines()], tuple(COLUMNS))
-    (out / "training.md").write_text(text_of := markdown(findings, header, method, bars))
-    try:
-        from plot import plot_training
-        plot_training(findings, out / "training.png")
-    except ImportError as reason:
-        print(f"no picture: {reason}", file=sys.stderr)
-    print(text_of)
+    schemes = run.choose(known_schemes(), args.schemes)
+    environment = [f"{what}: {value}" for what, value in timing.environment()]
+    rows = []
+    for seed in range(args.seeds):              # written after each, so that a run that is cut short has told something
+        rows += measure_all(networks, schemes, seed)
+        method = METHOD.format(**COMMON | dict(rounds=args.rounds), seeds=seed + 1, last=LAST, level=LEVEL)
+        bars, text = write(Path(args.out), rows, environment + header_of(Findings(rows), networks), method)
+    print(text)
     if args.bars and not (bars and all(bar.met for bar in bars)):
         sys.exit(1)
 
