@@ -26,16 +26,17 @@ import torch
 import gradsz
 
 METHOD = """\
-Federated averaging, {clients} clients, {rounds} rounds of {steps} mini-batches a client, {seeds} seeds; of a seed all schemes have the
-same first weights, split and mini-batches. mlp: digits, label skew (Dirichlet {skew:g}), SGD with momentum, tested on every fifth image.
-gru: the next character of help texts, each client other chapters, AdamW, tested on the last tenth. Learning rates fall
-in a straight line to 0. A client sends one message a round; the server averages what it decodes, and sends float32 back, which is not counted. Accuracy in percent, mean of the last
-{last} rounds; `spread`: standard deviation over seeds; `lost`: accuracy of no compression less that of the scheme at the same
-seed, mean and its standard error (below 0: better). Ratio: float32 of all messages of all clients and rounds over their bytes
-as sent, headers included; level `{level}`. rel: bound of each tensor, of tensors of more than 1,024 values, the rest bit-exact.
-rms: all tensors lossy, one bound for a client's whole update (bound_over="message"); `tensor`: a bound of each. `slots`: a seed a
-round that all clients share, slot = (client, {clients}); else a seed a message. `feedback`: a client sends x + e and keeps
-e = x + e - decoded. `fedsz`: whole weights, aligned grid; the others: updates."""
+Federated averaging, {clients} clients, {rounds} rounds of {steps} mini-batches a client, {seeds} seeds; of a seed all schemes
+have the same first weights, split and mini-batches. mlp: digits, label skew (Dirichlet {skew:g}), SGD with momentum, tested on
+every fifth image. gru: the next character of help texts, each client other chapters, AdamW, tested on the last tenth.
+Learning rates fall in a straight line to 0. A client sends one message a round; the server averages what it decodes, and
+sends float32 back, which is not counted. Accuracy in percent, mean of the last {last} rounds; `halfway`: of the {last} before half
+of the rounds; `spread`: standard deviation over seeds; `lost`: accuracy of no compression less that of the scheme at the same
+seed, mean and its standard error (below 0: better). Ratio: float32 of all messages of all clients and rounds over their
+bytes as sent, headers included; level `{level}`. rel: bound of each tensor, of tensors of more than 1,024 values, the rest
+bit-exact. rms: all tensors lossy, one bound for a client's whole update (bound_over="message"); `tensor`: a bound of each.
+`slots`: a seed a round that all clients share, slot = (client, {clients}); else a seed a message. `feedback`: a client sends
+x + e and keeps e = x + e - decoded. `fedsz`: whole weights, aligned grid; the others: updates."""
 
 LEVEL, LAST = "balanced", 5
 PLAIN = "none"
