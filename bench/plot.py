@@ -115,28 +115,28 @@ GRIDS = {"fedsz": "tab:blue", "centred": "tab:green", "dithered": "tab:orange", 
 
 
 def training_panel(axes, findings, network):
-    """Accuracy against ratio; a band one spread wide where nothing is compressed."""
-    plain, width = findings.accuracy(network, "none") if "none" in findings.schemes else (np.nan, 0)
-    axes.axhspan(plain - width, plain + width, color="black", alpha=0.08, linewidth=0)
-    axes.axhline(plain, color="black", linewidth=1, linestyle=":")
-    for scheme in (s for s in findings.schemes if s != "none"):
+    """A line for each scheme: accuracy and its spread, and how many times fewer bytes; a band where nothing is compressed."""
+    for i, scheme in enumerate(findings.schemes):
         mean, spread = findings.accuracy(network, scheme)
-        marker = "P" if scheme.endswith("-feedback") else "v" if scheme.endswith("-tensor") else "s" if scheme.endswith("-slots") else "o"
-        axes.errorbar(findings.ratio(network, scheme), mean, spread, marker=marker, linestyle="none", capsize=3,
-                      color=GRIDS.get(scheme.split("-")[0], "grey"), markeredgecolor="black", markeredgewidth=0.5)
-        axes.annotate(scheme, (findings.ratio(network, scheme), mean), xytext=(5, 4), textcoords="offset points", fontsize=7)
-    axes.set_xscale("log")
-    axes.grid(alpha=0.25, which="both", linewidth=0.5)
+        axes.errorbar(mean, i, xerr=spread, marker="o", capsize=3, color=GRIDS.get(scheme.split("-")[0], "black"))
+        axes.annotate(f"{findings.ratio(network, scheme):.3g} x", (1, i), xycoords=("axes fraction", "data"), xytext=(5, 0),
+                      textcoords="offset points", va="center", fontsize=9)
+        if scheme == "none":
+            axes.axvspan(mean - spread, mean + spread, color="black", alpha=0.08, linewidth=0)
+            axes.axvline(mean, color="black", linewidth=1, linestyle=":")
+    axes.set_yticks(range(len(findings.schemes)), findings.schemes)
+    axes.grid(alpha=0.25, linewidth=0.5)
     axes.set_title(network, fontsize=10)
-    axes.set_xlabel("times fewer bytes than float32")
+    axes.set_xlabel("test accuracy, %")
 
 
 def plot_training(findings, path):
     columns = len(findings.networks)
-    figure, grid = plt.subplots(1, columns, figsize=(7 * columns, 5), squeeze=False, layout="constrained")
+    figure, grid = plt.subplots(1, columns, figsize=(2 + 5 * columns, 1.5 + 0.3 * len(findings.schemes)), squeeze=False, sharey=True,
+                                layout="constrained")
     for axes, network in zip(grid.flat, findings.networks):
         training_panel(axes, findings, network)
-    grid[0][0].set_ylabel("test accuracy, %")
-    figure.suptitle("Up and right: better. Dotted: no compression. Bars and band: one standard deviation over seeds.", fontsize=11)
+    grid[0][0].invert_yaxis()
+    figure.suptitle("Bars: one standard deviation over seeds. Numbers: times fewer bytes than float32.", fontsize=11)
     figure.savefig(path, dpi=110)
     plt.close(figure)
