@@ -247,7 +247,8 @@ def bars_of(findings):
     for network in findings.networks if PLAIN in findings.schemes else ():
         for scheme in (s for s in TRAINS if s in findings.schemes):
             lost, error = findings.lost(network, scheme)
-            bars.append(report.Bar(f"{network}: {scheme}: accuracy lost", max(POINTS, round(2 * error, 2)), lost, "points", at_most=True))
+            bearable = max(POINTS, round(2 * error, 2))
+            bars.append(report.Bar(f"{network}: {scheme}: accuracy lost", bearable, lost, "points", at_most=True))
         for scheme in (s for s in RATIOS if s in findings.schemes):
             bars.append(report.Bar(f"{network}: {scheme}: bytes", RATIOS[scheme], findings.ratio(network, scheme), "x fewer"))
     return bars
@@ -257,7 +258,8 @@ def bars_of(findings):
 
 
 def header_of(findings, networks):
-    sizes = {name: findings.column(name, findings.schemes[0], "raw")[0] // (4 * cfg.clients * cfg.rounds) for name, cfg in networks.items()}
+    sizes = {name: findings.column(name, findings.schemes[0], "raw")[0] // (4 * cfg.clients * cfg.rounds)
+             for name, cfg in networks.items()}
     return [f"torch: {torch.__version__}", *[f"{name}: {size:,} values" for name, size in sizes.items()]]
 
 
