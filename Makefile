@@ -7,7 +7,7 @@ CORE = setup.py pyproject.toml gradsz/_core.pyx $(wildcard src_c/*.[ch] src_c/*/
 RUNS ?= 2000000
 PYTEST = $(BIN)/pytest
 
-.PHONY: demo test test-full sanitize fuzz fuzz-replay exhaustive bench bench-large bench-mean golden digests seeds lint clean
+.PHONY: demo test test-full sanitize fuzz fuzz-replay exhaustive bench bench-large bench-mean bench-training golden digests seeds lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/gradsz demo
@@ -79,7 +79,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m pip install -q --group bench
 	$(BIN)/python bench/run.py
 
-bench-large bench-mean: bench-%: $(VENV)/installed
+bench-large bench-mean bench-training: bench-%: $(VENV)/installed
 	$(BIN)/python -m pip install -q --group bench
 	$(BIN)/python bench/$*.py
 

@@ -1,4 +1,5 @@
-"""The pictures: how small and how fast, one column of panels for each bound; the error of means against bits."""
+"""The pictures: how small and how fast, one column of panels for each bound; the error of means against bits;
+accuracy after training against bytes."""
 import matplotlib
 
 matplotlib.use("Agg")
@@ -104,5 +105,38 @@ def plot_means(findings, known, path):
     figure.suptitle("Down and left: better. Dashed: without slots. Thin: balanced. Dotted: biased.", fontsize=11)
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns + 1, frameon=False, fontsize=9)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+# ---- training.py -------------------------------------------------------------------------------
+
+GRIDS = {"fedsz": "tab:blue", "centred": "tab:green", "dithered": "tab:orange", "shrunk": "tab:red"}
+
+
+def training_panel(axes, findings, network):
+    """A line for each scheme: accuracy and its spread, and how many times fewer bytes; a band where nothing is compressed."""
+    for i, scheme in enumerate(findings.schemes):
+        mean, spread = findings.accuracy(network, scheme)
+        axes.errorbar(mean, i, xerr=spread, marker="o", capsize=3, color=GRIDS.get(scheme.split("-")[0], "black"))
+        axes.annotate(f"{findings.ratio(network, scheme):.3g} x", (1, i), xycoords=("axes fraction", "data"), xytext=(5, 0),
+                      textcoords="offset points", va="center", fontsize=9)
+        if scheme == "none":
+            axes.axvspan(mean - spread, mean + spread, color="black", alpha=0.08, linewidth=0)
+            axes.axvline(mean, color="black", linewidth=1, linestyle=":")
+    axes.set_yticks(range(len(findings.schemes)), findings.schemes)
+    axes.grid(alpha=0.25, linewidth=0.5)
+    axes.set_title(network, fontsize=10)
+    axes.set_xlabel("test accuracy, %")
+
+
+def plot_training(findings, path):
+    columns = len(findings.networks)
+    figure, grid = plt.subplots(1, columns, figsize=(2 + 5 * columns, 1.5 + 0.3 * len(findings.schemes)), squeeze=False, sharey=True,
+                                layout="constrained")
+    for axes, network in zip(grid.flat, findings.networks):
+        training_panel(axes, findings, network)
+    grid[0][0].invert_yaxis()
+    figure.suptitle("Bars: one standard deviation over seeds. Numbers: times fewer bytes than float32.", fontsize=11)
     figure.savefig(path, dpi=110)
     plt.close(figure)
