@@ -45,7 +45,7 @@ static void both(uint8_t *message, size_t size, size_t step) {
 }
 
 static void wrong_headers(void) {
-    static const uint8_t newer[] = {'G', 'S', 'Z', 99, 0, 0}, flags[] = {'G', 'S', 'Z', 0, 4, 0}, other[] = {'G', 'S', 'X'};
+    static const uint8_t newer[] = {'G', 'S', 'Z', 99, 0, 0}, flags[] = {'G', 'S', 'Z', 0, 16, 0}, other[] = {'G', 'S', 'X'};
     CHECK_EQ(status_of(newer, sizeof newer, 0), GSZ_E_VERSION);
     CHECK_EQ(status_of(flags, sizeof flags, 0), GSZ_E_RESERVED);
     CHECK_EQ(status_of(other, sizeof other, 0), GSZ_E_MAGIC);
