@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,16 @@ MOST = 32767            # of the integers that stand for a round's values
 FORMAT = 1              # of snapshots
 
 
+def digest_of(parts: Iterable[tuple[str, np.ndarray]]) -> int:
+    """64 bits of labels and arrays: CRC-32C of the first and of the second half of each."""
+    halves = [0, 0]
+    for label, array in parts:
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        halves[0] = _core.crc32c(_core.crc32c(halves[0], label.encode()), data[:data.size // 2])
+        halves[1] = _core.crc32c(halves[1], data[data.size // 2:])
+    return halves[1] << 32 | halves[0]
+
+
 @dataclass(frozen=True)
 class Kept:
     """A tensor of an earlier round: value = integer * step, in its dtype."""
@@ -24,13 +35,12 @@ class Kept:
     code: int                   # of the dtype
 
     @classmethod
-    def of(cls, values: np.ndarray, code: int) -> Kept:
-        """Rounded to 16 bits: the same at both ends, where the values are."""
-        wide = _arrays.widened(values, code)
+    def of(cls, wide: np.ndarray, code: int) -> Kept:
+        """Values in float64, rounded to 16 bits: the same at both ends, where the values are."""
         wide = np.where(np.isfinite(wide), wide, 0.0)
         step = float(np.max(np.abs(wide), initial=0.0)) / MOST
         if step == 0.0 or not np.isfinite(1.0 / step):
-            return cls(np.zeros(values.shape, np.int16), 0.0, code)
+            return cls(np.zeros(wide.shape, np.int16), 0.0, code)
         return cls(np.clip(np.rint(wide / step), -MOST, MOST).astype(np.int16), step, code)
 
     def values(self) -> np.ndarray:
@@ -58,13 +68,8 @@ class State:
 
     def digest(self, skip: int = 0) -> int:
         """64 bits of names and integers."""
-        halves = [0, 0]
-        for round_ in self.rounds[skip:skip + self.history]:
-            for name, kept in round_.items():
-                for i, part in enumerate(np.array_split(np.ascontiguousarray(kept.integers).reshape(-1), 2)):
-                    halves[i] = _core.crc32c(halves[i], part.astype("<i2", copy=False).view(np.uint8))
-                halves[0] = _core.crc32c(halves[0], f"{name}:{kept.integers.shape}:{kept.step.hex()}:{kept.code}".encode())
-        return halves[1] << 32 | halves[0]
+        return digest_of((f"{name}:{kept.integers.shape}:{kept.step.hex()}:{kept.code}", kept.integers.astype("<i2", copy=False))
+                         for round_ in self.rounds[skip:skip + self.history] for name, kept in round_.items())
 
     def after(self, round_: Round, key: bool, sequence: int, layout: tuple) -> State:
         """With one round more."""

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradsz import _arrays, _core, _params
-from gradsz._state import Kept, Round, Snapshot, State
+from gradsz._state import Kept, Round, Snapshot, State, digest_of
 from gradsz.api import message_bytes
 from gradsz.errors import ParameterError, StateMismatchError
 from gradsz.tensors import compress_items, decode_tensors
 
 if TYPE_CHECKING:
+    from gradsz._core import _Stream
     from gradsz._params import Bytes
 
 __all__ = ["Encoder", "Decoder", "DecoderPool", "Broadcaster", "Receiver", "StreamMessage"]
@@ -58,7 +59,7 @@ class Encoder:
     history : int
         Earlier rounds that both ends keep and the gradient model may use, 0 to 2.  0: every message stands alone.
     error_feedback : bool
-        Add what a message left out to the next update, so that coarse biased bounds train.
+        Add what a message left out to the next update, so that coarse biased bounds train; bfloat16 tensors go without.
     stream : int, optional
         64-bit id of the stream; random by default.
 
@@ -109,17 +110,18 @@ class Encoder:
         """
         if self._pending is not None:
             self.commit(self._pending.token)
-        taken = {name: _arrays.take(value) for name, value in update.items()} if isinstance(update, Mapping) else update
-        layout = tuple((name, code, array.shape) for name, (array, code) in taken.items()) if isinstance(update, Mapping) else ()
+        taken = _taken(update)
+        layout = _layout(taken)
         state, key = self._state, self._key_wanted or not self.history
         key = key or state is None or state.layout != layout
         before = state if state is not None and not key else State(0, self.history)
         sequence = 0 if state is None else state.sequence + 1
         given = {name: self._fed_back(name, array, code) for name, (array, code) in taken.items()} if self._errors else update
         place = (self.stream, sequence, key, self.history, 0 if key else before.digest())
-        options = self._options if slot is None else self._options | {"slot": slot}
-        data = compress_items(given, self._bound, reference=reference, past=before.past(), stream=place, **options)
-        state, errors = self._look_back(data, before, given, key, sequence, layout, reference)
+        options, past = self._options if slot is None else self._options | {"slot": slot}, before.past()
+        data = compress_items(given, self._bound, reference=reference, past=past, stream=place, **options)
+        round_, errors = self._look_back(data, given, reference, past)
+        state = before.after(round_, key, sequence, layout)
         self._pending = _Pending((sequence, state.digest()), state, errors)
         return StreamMessage(data, self._pending.token, key, sequence)
 
@@ -173,20 +175,19 @@ class Encoder:
             return array
         return array + error
 
-    def _look_back(self, data: bytes, before: State, given: Mapping[str, Any], key: bool, sequence: int, layout: tuple,
-                   reference: Mapping[str, Any] | None) -> tuple[State, dict[str, np.ndarray]]:
-        """What both ends know after the message; what it left out."""
+    def _look_back(self, data: bytes, given: Mapping[str, Any], reference: Mapping[str, Any] | None,
+                   past: list[dict[str, np.ndarray]]) -> tuple[Round, dict[str, np.ndarray]]:
+        """What both ends keep of the message; what it left out."""
         if not self.history and not self.error_feedback:
-            return before.after({}, key, sequence, layout), {}
+            return {}, {}
         message = _core.Message(data)
-        decoded = decode_tensors(message, None, False, reference, before.past())
-        state = before.after(_round_of(message, decoded, reference) if self.history else {}, key, sequence, layout)
+        decoded = decode_tensors(message, None, False, reference, past)
         errors = {}
         for name in _bounded(message) if self.error_feedback else ():
             array, code = _arrays.take(given[name])
             if code != _arrays.BFLOAT16:
                 errors[name] = np.where(np.isfinite(array), array - decoded[name], 0).astype(array.dtype)
-        return state, errors
+        return _round_of(message, decoded, reference) if self.history else {}, errors
 
 
 class Decoder:
@@ -218,15 +219,16 @@ class Decoder:
             `expected` and `got` are (stream, sequence, digest).  Ask the sender for a key: ``encoder.key_frame()``.
         CorruptError, TruncatedError, UnsupportedError, LimitError, ParameterError
         """
-        with self._lock:
-            return self._decode(message_bytes(message), reference)
+        return self._decode(message, reference)[0]
 
-    def _decode(self, data: Any, reference: Mapping[str, Any] | None) -> dict[str, NDArray[Any]]:
-        parsed = _core.Message(data, *self._limits)
-        if parsed.stream is None:
-            raise ParameterError("the message is of no stream: use decompress_tensors")
-        stream, sequence, key, history, digest = parsed.stream
-        seen = (len(data), _core.crc32c(0, data))
+    def _decode(self, message: Bytes, reference: Mapping[str, Any] | None) -> tuple[dict[str, NDArray[Any]], bool]:
+        """The tensors, and whether the message is a key."""
+        with self._lock:
+            return self._follow(*_opened(message, self._limits), reference)
+
+    def _follow(self, parsed: _core.Message, place: _Stream, seen: tuple[int, int],
+                reference: Mapping[str, Any] | None) -> tuple[dict[str, NDArray[Any]], bool]:
+        stream, sequence, key, history, digest = place
         again = self._state is not None and (stream, sequence) == (self._stream, self._state.sequence) and seen == self._last
         before = State(0, history)
         if not key:
@@ -235,7 +237,7 @@ class Decoder:
         if not again:
             round_ = _round_of(parsed, decoded, reference) if history else {}
             self._state, self._stream, self._last = State(sequence, history, before.rounds).after(round_, key, sequence, ()), stream, seen
-        return decoded
+        return decoded, key
 
     def _matching(self, stream: int, sequence: int, digest: int, again: bool) -> State:
         """The state that a message needs."""
@@ -293,38 +295,38 @@ class DecoderPool:
         self._lock = threading.Lock()               # of the table; each decoder has its own
         self._decoders: OrderedDict[Hashable, Decoder] = OrderedDict()
         self._sizes: dict[Hashable, int] = {}
+        self._nbytes = 0                            # their sum
 
     def decode(self, client: Hashable, message: Bytes, *, reference: Mapping[str, ArrayLike] | None = None) -> dict[str, NDArray[Any]]:
         """As `Decoder.decode`, with the state of this client."""
-        place = _core.Message(message_bytes(message)).stream
         with self._lock:
             decoder = self._decoders.get(client) or Decoder(**self._options)        # type: ignore[arg-type]
         try:
-            decoded = decoder.decode(message, reference=reference)
+            decoded, key = decoder._decode(message, reference)
         except StateMismatchError:
             with self._lock:
                 self.mismatches += 1
             raise
         with self._lock:
-            self.keys += bool(place and place[2])
-            self.hits += not (place and place[2])
+            self.keys += key
+            self.hits += not key
             self._keep(client, decoder)
         return decoded
 
     def _keep(self, client: Hashable, decoder: Decoder) -> None:
         self._decoders[client] = decoder
         self._decoders.move_to_end(client)
+        self._nbytes += decoder.nbytes - self._sizes.get(client, 0)
         self._sizes[client] = decoder.nbytes
-        while sum(self._sizes.values()) > self.max_bytes:
+        while self._nbytes > self.max_bytes:
             gone, _ = self._decoders.popitem(last=False)
-            del self._sizes[gone]
+            self._nbytes -= self._sizes.pop(gone)
             self.evictions += 1
 
     @property
     def nbytes(self) -> int:
         """Memory of all states."""
-        with self._lock:
-            return sum(self._sizes.values())
+        return self._nbytes
 
     def __len__(self) -> int:
         return len(self._decoders)
@@ -364,17 +366,17 @@ class Broadcaster:
 
     def send(self, model: Mapping[str, ArrayLike]) -> StreamMessage:
         """The message that brings every client that has the one before within the bound of the model; the first is a key."""
-        key = not self._held or _layout(model) != _layout(self._held)
-        place = (self.stream, self._sequence + 1, key, 0, 0 if key else _digest(self._held))
+        key = not self._held or _layout(_taken(model)) != _layout(_taken(self._held))
+        place = (self.stream, self._sequence + 1, key, 0, 0 if key else digest_of(self._held.items()))
         data = compress_items(model, self._bound, reference=None if key else self._held, stream=place, **self._options)
         self._held = decode_tensors(_core.Message(data), None, False, None if key else self._held)
         self._sequence += 1
-        return StreamMessage(data, (self._sequence, _digest(self._held)), key, self._sequence)
+        return StreamMessage(data, (self._sequence, digest_of(self._held.items())), key, self._sequence)
 
     def key(self) -> StreamMessage:
         """What the clients hold, bit for bit, for one that joins late or lost a message."""
         place = (self.stream, max(self._sequence, 0), True, 0, 0)
-        return StreamMessage(compress_items(self._held, 0.0, stream=place), (place[1], _digest(self._held)), True, place[1])
+        return StreamMessage(compress_items(self._held, 0.0, stream=place), (place[1], digest_of(self._held.items())), True, place[1])
 
 
 class Receiver:
@@ -395,15 +397,10 @@ class Receiver:
             A message is missing: ask for ``broadcaster.key()``.
         CorruptError, TruncatedError, UnsupportedError, LimitError, ParameterError
         """
-        data = message_bytes(message)
-        parsed = _core.Message(data, *self._limits)
-        if parsed.stream is None:
-            raise ParameterError("the message is of no stream: use decompress_tensors")
-        stream, sequence, key, _, digest = parsed.stream
-        seen = (len(data), _core.crc32c(0, data))
+        parsed, (stream, sequence, key, _, digest), seen = _opened(message, self._limits)
         if seen != self._last:
             if not key:
-                expected = None if self._place is None else (self._place[0], self._place[1] + 1, _digest(self._held))
+                expected = None if self._place is None else (self._place[0], self._place[1] + 1, digest_of(self._held.items()))
                 if expected != (stream, sequence, digest):
                     raise StateMismatchError("a message is missing, or this is of another stream: ask for a key", expected=expected,
                                              got=(stream, sequence, digest))
@@ -428,28 +425,28 @@ def _round_of(message: _core.Message, decoded: Mapping[str, np.ndarray], referen
     kept: Round = {}
     for name in _bounded(message):
         array, code = _arrays.take(decoded[name])
+        wide = _arrays.widened(array, code)
         if reference is not None and name in reference:
             with np.errstate(invalid="ignore", over="ignore"):
-                given = _arrays.widened(_arrays.take(reference[name])[0], code)
-                kept[name] = Kept.of((_arrays.widened(array, code) - given).astype(np.float64), _FLOAT64)
-                kept[name] = Kept(kept[name].integers, kept[name].step, code)
-        else:
-            kept[name] = Kept.of(array, code)
+                wide = wide - _arrays.widened(_arrays.take(reference[name])[0], code)
+        kept[name] = Kept.of(wide, code)
     return kept
 
 
-_FLOAT64 = _arrays.code_of(np.dtype("float64"))
+def _taken(update: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, int]]:
+    if not isinstance(update, Mapping):
+        raise ParameterError(f"a stream takes mappings of names to arrays, not {type(update).__name__}")
+    return {name: _arrays.take(value) for name, value in update.items()}
 
 
-def _layout(model: Mapping[str, Any]) -> list[tuple]:
-    return [(name, code, array.shape) for name, (array, code) in ((name, _arrays.take(value)) for name, value in model.items())]
+def _layout(taken: Mapping[str, tuple[np.ndarray, int]]) -> tuple:
+    return tuple((name, code, array.shape) for name, (array, code) in taken.items())
 
 
-def _digest(held: Mapping[str, np.ndarray]) -> int:
-    """64 bits of what the clients hold."""
-    halves = [0, 0]
-    for name, array in held.items():
-        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        halves[0] = _core.crc32c(_core.crc32c(halves[0], name.encode()), flat[:flat.size // 2])
-        halves[1] = _core.crc32c(halves[1], flat[flat.size // 2:])
-    return halves[1] << 32 | halves[0]
+def _opened(message: Bytes, limits: tuple[int, int]) -> tuple[_core.Message, _Stream, tuple[int, int]]:
+    """A message of a stream, its place, and its size and checksum."""
+    data = message_bytes(message)
+    parsed = _core.Message(data, *limits)
+    if parsed.stream is None:
+        raise ParameterError("the message is of no stream: use decompress_tensors")
+    return parsed, parsed.stream, (len(data), _core.crc32c(0, data))

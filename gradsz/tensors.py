@@ -99,7 +99,7 @@ def compress_items(mapping: Mapping[str, ArrayLike], error_bound: float | Quanti
         if reference is not None:
             raise ParameterError("a quantiser takes no reference: quantise the difference to it")
         return encode_quantised(quantiser, items, arrays, lossy_ones, True, threads)
-    return _core.encode(items, True, threads, _params.seed(seed), _params.slot(slot), over, priors=priors, stream=stream)
+    return _core.encode(items, True, threads, _params.seed(seed), _params.slot(slot), over, priors=priors if any(priors) else None, stream=stream)
 
 
 @overload
@@ -161,12 +161,12 @@ def decode_tensors(message: _core.Message, places: set[int] | None = None, to_to
     """The tensors at these places of a message, or all, in its order."""
     result: dict[str, Any] = {}
     outs: list[Any] = []
-    priors = [_prior.of_entry(message.entry(i), reference, past) for i in range(len(message))]
-    for i in range(len(message)):
+    entries = [message.entry(i) for i in range(len(message))]
+    priors = [_prior.of_entry(entry, reference, past) for entry in entries]
+    for i, (name, code, shape, *_) in enumerate(entries):
         if places is not None and i not in places:
             outs.append(None)
             continue
-        name, code, shape = message.entry(i)[:3]
         array = _arrays.empty(shape, code, bits=to_torch)
         outs.append(_arrays.buffer(array, code))
         result[name or ""] = _torch.from_numpy(array, code == _arrays.BFLOAT16) if to_torch else array
