@@ -112,14 +112,18 @@ def quantiser(value: object, mode_default: bool, predictor: object, grid: object
     return value
 
 
-def nthreads(value: object) -> int:
+def integer(name: str, value: object, least: int, most: int | None = None) -> int:
     try:
         n = operator.index(value)   # type: ignore[arg-type]
     except TypeError:
-        raise ParameterError(f"nthreads must be an integer, not {value!r}") from None
-    if not 1 <= n <= 1024:
-        raise ParameterError(f"nthreads is {n}; it must be between 1 and 1024")
+        raise ParameterError(f"{name} must be an integer, not {value!r}") from None
+    if n < least or (most is not None and n > most):
+        raise ParameterError(f"{name} is {n}; it must be " + (f"at least {least}" if most is None else f"between {least} and {most}"))
     return n
+
+
+def nthreads(value: object) -> int:
+    return integer("nthreads", value, 1, 1024)
 
 
 def to_torch(value: object) -> bool:

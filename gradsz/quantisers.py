@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import math
-import operator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal
 
@@ -74,16 +73,6 @@ def _number(what: str, value: object, low: float, high: float, bounds: str) -> f
     if not ends:
         raise ParameterError(f"{what} is {value!r}; allowed is {bounds[0]}{low:g}, {high:g}{bounds[1]}")
     return number
-
-
-def _integer(what: str, value: object, low: int, high: int) -> int:
-    try:
-        n = operator.index(value)       # type: ignore[arg-type]
-    except TypeError:
-        raise ParameterError(f"{what} must be an integer, not {value!r}") from None
-    if not low <= n <= high:
-        raise ParameterError(f"{what} is {n}; it must be between {low} and {high}")
-    return n
 
 
 def _set(q: object, **members: Any) -> None:
@@ -198,7 +187,7 @@ class Spherical(Quantiser):
         seed = _params.seed(self.seed)
         if seed is None:
             raise ParameterError("seed is None; Spherical needs an integer between 0 and 2**64 - 1")
-        _set(self, alpha=_number("alpha", self.alpha, 0, 1, "()"), block=_integer("block", self.block, 2, 256), seed=seed)
+        _set(self, alpha=_number("alpha", self.alpha, 0, 1, "()"), block=_params.integer("block", self.block, 2, 256), seed=seed)
         if self.expected_trials > self.MOST_TRIALS:
             raise ParameterError(f"alpha {self.alpha:g} takes {self.expected_trials:.3g} directions for a block of {self.block}, "
                                  f"more than {self.MOST_TRIALS:,}: choose a larger alpha or smaller blocks")
@@ -271,7 +260,7 @@ class M22(Quantiser):
     fit: Literal["moments", "ml"] = "moments"
 
     def __post_init__(self) -> None:
-        _set(self, bits=_integer("bits", self.bits, 1, 6), m=_integer("m", self.m, 0, 8))
+        _set(self, bits=_params.integer("bits", self.bits, 1, 6), m=_params.integer("m", self.m, 0, 8))
         for what, value, allowed in (("family", self.family, tuple(FAMILIES)), ("fit", self.fit, ("moments", "ml"))):
             if value not in allowed:
                 raise ParameterError(f"{what} is {value!r}; allowed are {', '.join(map(repr, allowed))}")

@@ -1,7 +1,6 @@
 """The codec's bins without its entropy coder: integers that can be summed, for secure aggregation."""
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -93,8 +92,8 @@ def quantize(x: ArrayLike, error_bound: float, *, mode: Mode = "abs", grid: Summ
         raise UnsupportedDtypeError(f"quantize takes floats, not {array.dtype}: integers can be added as they are")
     _check_grid(grid, seed)
     spread = _params.slot(slot)
-    clients = _clients(spread[1] if clients is None and spread else 1 if clients is None else clients)
-    limit = ((1 << _bits(bits) - 1) - 1) // clients         # of which `clients` fit into `bits`
+    clients = _params.integer("clients", spread[1] if clients is None and spread else 1 if clients is None else clients, 1)
+    limit = ((1 << _params.integer("bits", bits, 2, 32) - 1) - 1) // clients         # of which `clients` fit into `bits`
     source = _arrays.contiguous(array, code)
     eb = _core.absolute_bound((b"", code, array.shape, source, _params.error_bound(error_bound), _params.mode(mode), 0, 1, 0))
     exact = _arrays.widened(array, code).reshape(-1)
@@ -147,7 +146,7 @@ def dequantize(values: Quantized | ArrayLike, step: float | None = None, *, bits
     if integers.dtype.kind not in "iu":
         raise ParameterError(f"values must be integers, not {integers.dtype}")
     _check_grid(grid, seed)
-    half = 1 << _bits(bits) - 1
+    half = 1 << _params.integer("bits", bits, 2, 32) - 1
     total = ((integers.astype(np.uint64) + np.uint64(half)) & np.uint64(2 * half - 1)).astype(np.int64) - half
     if grid == "dithered":
         clients = [None] if slots is None else [_params.slot(slot) for slot in slots]
@@ -164,26 +163,6 @@ def _check_grid(grid: str, seed: int | None) -> None:
                              "(without prediction a centred grid is the aligned one)")
     if grid == "dithered" and seed is None:
         raise ParameterError("grid='dithered' needs a seed, which both ends know")
-
-
-def _bits(bits: object) -> int:
-    try:
-        n = operator.index(bits)    # type: ignore[arg-type]
-    except TypeError:
-        raise ParameterError(f"bits must be an integer, not {bits!r}") from None
-    if not 2 <= n <= 32:
-        raise ParameterError(f"bits is {n}; it must be between 2 and 32")
-    return n
-
-
-def _clients(clients: object) -> int:
-    try:
-        n = operator.index(clients)     # type: ignore[arg-type]
-    except TypeError:
-        raise ParameterError(f"clients must be an integer, not {clients!r}") from None
-    if n < 1:
-        raise ParameterError(f"clients is {n}; it must be at least 1")
-    return n
 
 
 def _check_finite(x: np.ndarray) -> None:

@@ -50,8 +50,7 @@ static unsigned fine_unit_bits(gsz_work *work, const gsz_structure *s, const voi
 
 /* Whether decoded values are exact multiples of the unit, near a reference. */
 static int reference_fits(gsz_work *work, const gsz_modelled *t, const void *x) {
-    gsz_range range = {0x1.fffffffffffffp1023, -0x1.fffffffffffffp1023, 0};
-    work->kernels->range[t->dtype](x, (size_t)t->view.elements, &range);
+    const gsz_range range = gsz_finite_range(work->kernels, t->dtype, x, (size_t)t->view.elements);
     const double most = t->dtype == GSZ_FLOAT64 ? (double)GSZ_MAX_REFERENCE : 0x1p23;
     return range.finite == 0 || GSZ_MAX(-range.min, range.max) / t->unit < most;
 }
