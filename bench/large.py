@@ -18,6 +18,7 @@ import peers                    # first: it sets the number of threads of what i
 import floors
 import messages
 import report
+import run
 import timing
 import traces
 
@@ -230,10 +231,7 @@ def arguments():
     parser.add_argument("--reps", type=int, default=5, help="turns (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one bound, one turn: does it run?")
     parser.add_argument("--bars", action="store_true", help="exit with 1 if a bar is not met")
-    args = parser.parse_args()
-    if args.quick:
-        vars(args).update(QUICK)
-    return args
+    return run.parsed(parser, QUICK)
 
 
 def main():
@@ -262,9 +260,7 @@ def main():
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "large.md").write_text(text)
-    print(text)
-    if args.bars and not all(bar.met for bar in bars):
-        sys.exit(1)
+    report.conclude(text, bars, args.bars)
 
 
 if __name__ == "__main__":

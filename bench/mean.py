@@ -220,10 +220,7 @@ def arguments():
     parser.add_argument("--seeds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="one network, few schemes, one seed: does it run?")
     parser.add_argument("--bars", action="store_true", help="exit with 1 if a bar is not met")
-    args = parser.parse_args()
-    if args.quick:
-        vars(args).update(QUICK)
-    return args
+    return run.parsed(parser, QUICK)
 
 
 def chosen(names):
@@ -257,9 +254,7 @@ def main():
         plot_means(findings, wanted, out / "mean.png")
     except ImportError as reason:
         print(f"no picture: {reason}", file=sys.stderr)
-    print(text)
-    if args.bars and not (bars and all(bar.met for bar in bars)):
-        sys.exit(1)
+    report.conclude(text, bars, args.bars)
 
 
 if __name__ == "__main__":

@@ -406,10 +406,7 @@ def arguments():
     parser.add_argument("--estimates", help="CSV of estimates; see estimate.py")
     parser.add_argument("--quick", action="store_true", help="few bounds, turns and rounds: does it run?")
     parser.add_argument("--bars", action="store_true", help="exit with 1 if a bar is not met")
-    args = parser.parse_args()
-    if args.quick:
-        vars(args).update(run.QUICK)
-    return args
+    return run.parsed(parser, run.QUICK)
 
 
 def main():
@@ -434,9 +431,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     run.write_csv(out / "messages.csv", rows, [line for item in header for line in item.splitlines()], COLUMNS)
     (out / "messages.md").write_text(text)
-    print(text)
-    if args.bars and not all(bar.met for bar in bars):
-        sys.exit(1)
+    report.conclude(text, bars, args.bars)
 
 
 if __name__ == "__main__":

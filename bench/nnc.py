@@ -165,10 +165,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=2, help="last rounds of each trace (default: %(default)s)")
     parser.add_argument("--reps", type=int, default=3, help="turns of each variant (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="few bounds, turns and rounds: does it run?")
-    args = parser.parse_args()
-    if args.quick:
-        vars(args).update(run.QUICK)
-    return args
+    return run.parsed(parser, run.QUICK)
 
 
 def main():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import messages                 # first: it sets the number of threads of what is imported later
 import report
+import run
 import timing
 import traces
 
@@ -172,10 +173,7 @@ def arguments():
     parser.add_argument("--reps", type=int, default=3, help="turns (default: %(default)s)")
     parser.add_argument("--scale", type=int, default=1, help="cut long sides so many times (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="small tensors, one bound, two turns: does it run?")
-    args = parser.parse_args()
-    if args.quick:
-        vars(args).update(QUICK)
-    return args
+    return run.parsed(parser, QUICK)
 
 
 def main():

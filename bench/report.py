@@ -5,6 +5,7 @@ averaged geometrically over traces, so that each model counts alike. A codec tha
 a trace is left out of that trace.
 """
 import math
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -195,3 +196,10 @@ def footprint_bars(startup_ms, wheel_bytes):
 
 def bar_table(bars):
     return table(["bar", "asked", "measured", "met"], [bar.row() for bar in bars])
+
+
+def conclude(text, bars, strict):
+    """Print a report; where that is asked for, a bar that is missed, or none at all, ends in failure."""
+    print(text)
+    if strict and not (bars and all(bar.met for bar in bars)):
+        sys.exit(1)

@@ -163,6 +163,14 @@ def recorded_traces():
     return folder
 
 
+def parsed(parser, quick):
+    """The arguments of a bench; with --quick those of `quick` in their place."""
+    args = parser.parse_args()
+    if args.quick:
+        vars(args).update(quick)
+    return args
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("traces", nargs="?", help="folder of .npz traces (default: record them)")
@@ -174,10 +182,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="few bounds, turns and rounds: does it run?")
     parser.add_argument("--wheel", help="a built wheel, whose size is judged too")
     parser.add_argument("--bars", action="store_true", help="exit with 1 if a bar is not met")
-    args = parser.parse_args()
-    if args.quick:
-        vars(args).update(QUICK)
-    return args
+    return parsed(parser, QUICK)
 
 
 def choose(codecs, names):
@@ -220,9 +225,7 @@ def main():
         plot(results, out / "results.png")
     except ImportError as reason:
         print(f"no picture: {reason}", file=sys.stderr)
-    print(text)
-    if args.bars and not (bars and all(bar.met for bar in bars)):
-        sys.exit(1)
+    report.conclude(text, bars, args.bars)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
 """References and history: what both ends have, in bytes.
 
-    python bench/streams.py TRACES [--out bench/results]
+    python bench/streams.py TRACES [--bars] [--out bench/results]
 
 Writes streams.md. TRACES as for run.py, with global weights (`g<round>/...`) before the last round.
 """
 import argparse
-import math
 from pathlib import Path
 
 import peers                    # first: it sets the number of threads of what is imported later
 import report
-import run
+import timing
 import traces
 
 import gradsz
@@ -113,13 +112,15 @@ def history_part(found):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("traces", type=Path)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    options = parser.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("traces", help="folder of .npz traces")
+    parser.add_argument("--out", default="bench/results", help="folder of streams.md (default: %(default)s)")
+    parser.add_argument("--bars", action="store_true", help="exit with 1 if a bar is not met")
+    args = parser.parse_args()
+    environment = timing.environment()
     codecs = {name: codec for name, codec in peers.available().items() if name in ("sz3", "sz2")}
     weights, history = {}, {}
-    for path in traces.trace_files(options.traces):
+    for path in traces.trace_files(args.traces):
         with np.load(path) as archive:
             if numbers_of(archive, "g") and numbers_of(archive, "g")[-1] in numbers_of(archive, "r"):
                 weights[path.stem] = measure_weights(archive, codecs)
@@ -129,11 +130,13 @@ def main():
         print(path.stem, flush=True)
     table, bars = weights_part(weights)
     parts, more = history_part(history)
-    text = "\n\n".join(["# Streams", METHOD.format(minimum=traces.MIN_ELEMENTS), "## Whole weights, ratio to float32", table,
+    header = "\n".join(f"- {what}: {value}" for what, value in environment)
+    text = "\n\n".join(["# Streams", header, METHOD.format(minimum=traces.MIN_ELEMENTS), "## Whole weights, ratio to float32", table,
                         "## History, bytes without over bytes with", parts, "## Bars", report.bar_table(bars + more)])
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "streams.md").write_text(text + "\n")
-    print(text)
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "streams.md").write_text(text + "\n")
+    report.conclude(text, bars + more, args.bars)
 
 
 if __name__ == "__main__":

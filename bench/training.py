@@ -301,10 +301,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=COMMON["rounds"], help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="one network, few schemes and rounds: does it run?")
     parser.add_argument("--bars", action="store_true", help="exit with 1 if a bar is not met")
-    args = parser.parse_args()
-    if args.quick:
-        vars(args).update(QUICK)
-    return args
+    return run.parsed(parser, QUICK)
 
 
 def main():
@@ -318,9 +315,7 @@ def main():
         rows += measure_all(networks, schemes, seed)
         method = METHOD.format(**COMMON | dict(rounds=args.rounds), seeds=seed + 1, last=LAST, level=LEVEL)
         bars, text = write(Path(args.out), rows, environment + header_of(Findings(rows), networks), method)
-    print(text)
-    if args.bars and not (bars and all(bar.met for bar in bars)):
-        sys.exit(1)
+    report.conclude(text, bars, args.bars)
 
 
 if __name__ == "__main__":
