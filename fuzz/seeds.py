@@ -93,6 +93,21 @@ def messages():
         yield name + "_quantised", gradsz.compress(array, quantiser)
 
 
+def of_streams():
+    """Messages of streams, and with what both ends have."""
+    model = {"w": np.resize(noise, (40, 33)), "k": noise[:288].reshape(4, 8, 3, 3).astype(np.float16), "b": wave[:9], "n": np.int64(3)}
+    drawn = np.random.default_rng(8)                # leaves the numbers of the other seeds alone
+    moved = {name: (a + (drawn.normal(size=a.shape) / 9 if a.dtype.kind == "f" else 1)).astype(a.dtype) for name, a in model.items()}
+    options = dict(mode="rms", predictor="structure", lossy=["w", "k"])
+    encoder = gradsz.Encoder(0.5, history=2, stream=2**63 + 5, **options)
+    for number in range(3):
+        yield f"stream{number}", encoder.encode(model)
+    yield "reference", gradsz.compress_tensors(moved, 0.05, reference=model, **options)
+    encoder = gradsz.Encoder(0.05, history=1, grid="shrunk", stream=1, seed=7, **options)
+    encoder.encode(moved, reference=model)
+    yield "both", encoder.encode(moved, reference=model)
+
+
 def varint(data, at):
     value = shift = 0
     while True:
@@ -160,6 +175,14 @@ def seeds():
     for shape in (b"\x0f", b"\x1f\x1f", b"\x02\x02\x08\x10"):     # taken from the end: dimensions, last byte first
         control = bytes([len(shape), 0x53])
         yield "fuzz_model", f"{len(shape)}d", values + bytes(11) + b"\1\2\3\4\5\6\7\10" + b"\4" + shape + control + b"\2"
+    for i, (name, message) in enumerate(of_streams()):
+        for kinds in (0x7f, 0x6a, 0x2f):                           # taken in twos: the reference, rounds; the checksum put right or not
+            yield "fuzz_prior", f"{name}_{kinds:x}", message + bytes([kinds << 1]) + OPTIONS[i % 2]
+    for kinds in range(64):                                         # rounds and reference, dtype, what is no number
+        sizes = bytes([3, 2, 39, 29])                               # bound, and up to three dimensions
+        tensors = (sizes + bytes([kinds * 37 & 255, kinds | (kinds & 8) << 2])) * 2
+        control = bytes(8) + bytes([kinds << 2 & 255 | 1]) + OPTIONS[kinds % 2]
+        yield "fuzz_prior", f"values_{kinds}", values[:200] + b"\7\1\2\3\4\5\6\7\x90\1" + tensors + control
     triples = [1.0, 1 + 2.0**-52, 2.0**-53, 5e-324, 0.0, 1e308, -1e308, 2.0**-1022]
     yield "fuzz_bound", "corners", struct.pack("<9d", *triples, 1e-3) + b"\3\2"
     for dims in (1, 2, 3):

@@ -10,7 +10,8 @@
 #include "message.h"
 #include "model_part.h"
 
-typedef struct { uint8_t *data; size_t size, at; } resealing;
+/* prior: where the checksum of what both ends have stands; 0 for none */
+typedef struct { uint8_t *data; size_t size, at, prior; } resealing;
 
 /* The checksum behind the next n bytes; 0 where the message ends before. */
 static inline int reseal_one(resealing *r, uint64_t n) {
@@ -48,7 +49,8 @@ static inline void reseal_parts(resealing *r, gsz_heap *heap, gsz_reader *in, gs
     ok = ok && gsz_gathered_sum(&gathered, entries, (size_t)count, sizeof *entries) == GSZ_OK && gsz_gathered_read(&gathered, table) == GSZ_OK;
     for (unsigned d = 0; ok && d < GSZ_DTYPES; d++) ok = reseal_section(r, &gathered.runs[d]);
     if (ok && (flags & GSZ_FLAG_STREAM)) ok = gsz_stream_read(table, &stream) == GSZ_OK;
-    if (ok && (flags & GSZ_FLAG_PRIOR)) ok = gsz_prior_read(table, entries, (size_t)count, &checksum) == GSZ_OK;
+    if (ok && (flags & GSZ_FLAG_PRIOR)) r->prior = (size_t)(table->p - r->data);
+    if (r->prior > 0) ok = gsz_prior_read(table, entries, (size_t)count, &checksum) == GSZ_OK;
     if (ok && gsz_model_part_open(heap, table, entries, (size_t)count, table_size, &model) == GSZ_OK)
         for (size_t i = 0; ok && i < model.cut.nsegments; i++) ok = reseal_one(r, model.segments[i].size);
     gsz_model_reader_release(heap, &model);
@@ -87,16 +89,18 @@ static inline void reseal_behind(resealing *r, gsz_reader table, unsigned flags)
     gsz_heap_destroy(&heap);
 }
 
-static inline void reseal(uint8_t *data, size_t size) {
+/* Gives where the checksum of what both ends have stands, which is left as it is; 0 for none. */
+static inline size_t reseal(uint8_t *data, size_t size) {
     gsz_reader in = {data, data + size}, table;
     const uint8_t *prelude;
     uint64_t length;
-    if (!gsz_get_bytes(&in, 5, &prelude) || gsz_get_varint(&in, &length) != 1) return;
-    if (!gsz_get_reader(&in, length, &table) || gsz_left(&in) < 4) return;
+    if (!gsz_get_bytes(&in, 5, &prelude) || gsz_get_varint(&in, &length) != 1) return 0;
+    if (!gsz_get_reader(&in, length, &table) || gsz_left(&in) < 4) return 0;
     size_t covered = (size_t)(in.p - data);
     gsz_store_le32(data + covered, gsz_crc32c_portable(0, data, covered));
-    resealing r = {data, size, covered + 4};
+    resealing r = {data, size, covered + 4, 0};
     reseal_behind(&r, table, prelude[4]);
+    return r.prior;
 }
 
 #endif
