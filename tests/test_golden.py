@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import gradsz
-from gradsz import _arrays, _core, _reference, errors
+from gradsz import _arrays, _core, _prior, _reference, errors
+from gradsz.tensors import decode_tensors
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
@@ -15,17 +16,29 @@ GOOD, BAD = ({path.relative_to(GOLDEN).as_posix(): row
               for folder in sorted(GOLDEN.glob(f"v*/{part}"))
               for path, row in ((folder / name, row) for name, row in json.loads((folder / "index.json").read_text()).items())}
              for part in ("good", "bad"))
-DECODERS = {"core": gradsz.decompress_tensors, "reference": _reference.decode}
+
+
+def core(message: bytes, max_output=None, nthreads=1, reference=None, past=()) -> dict[str, np.ndarray]:
+    return decode_tensors(_core.Message(message, nthreads, max_output or 0), None, False, reference, past)
+
+
+DECODERS = {"core": core, "reference": _reference.decode}
 
 
 def message_of(name: str) -> bytes:
     return (GOLDEN / f"{name}.gsz").read_bytes()
 
 
-def values_of(name: str) -> dict[str, np.ndarray]:
+def arrays_of(name: str, prefix: str) -> dict[str, np.ndarray]:
     with np.load(GOLDEN / f"{name}.npz") as stored:
-        return {key: stored[f"t{i}"].astype(stored[f"t{i}"].dtype.newbyteorder("=")).view(dtype_of(dtype)).reshape(shape)
-                for i, (key, dtype, shape) in enumerate(GOOD[name]["tensors"])}
+        return {key: stored[file].astype(stored[file].dtype.newbyteorder("=")).view(dtype_of(dtype)).reshape(shape)
+                for i, (key, dtype, shape) in enumerate(GOOD[name]["tensors"]) if (file := f"{prefix}{i}") in stored.files}
+
+
+def known_of(name: str) -> dict:
+    """What both ends have, as decoders take it."""
+    rounds = (arrays_of(name, f"p{k}_") for k in range(2))
+    return dict(reference=arrays_of(name, "r"), past=[earlier for earlier in rounds if earlier])
 
 
 def dtype_of(name: str) -> np.dtype:
@@ -45,13 +58,28 @@ def check_same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> N
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("name", GOOD)
 def test_values(name, decoder):
-    check_same(DECODERS[decoder](message_of(name)), values_of(name))
+    check_same(DECODERS[decoder](message_of(name), **known_of(name)), arrays_of(name, "t"))
 
 
 @pytest.mark.parametrize("name", GOOD)
 def test_values_from_portable_kernels_and_threads(name, cpu_mask):
     cpu_mask(0)
-    check_same(gradsz.decompress_tensors(message_of(name), nthreads=3), values_of(name))
+    check_same(core(message_of(name), nthreads=3, **known_of(name)), arrays_of(name, "t"))
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("name", [name for name in GOOD if "/prior_" in name or "/stream_next" in name])
+def test_what_both_ends_have_is_needed(name, decoder):
+    """Section 3.7: all of it, and to the last bit."""
+    with pytest.raises(errors.StateMismatchError):
+        DECODERS[decoder](message_of(name))
+    known = known_of(name)
+    for arrays in (known["reference"], *known["past"]):
+        for x in arrays.values():
+            x.view(f"u{x.itemsize}").flat[-1] ^= 1
+            with pytest.raises(errors.StateMismatchError):
+                DECODERS[decoder](message_of(name), **known)
+            x.view(f"u{x.itemsize}").flat[-1] ^= 1
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -84,15 +112,17 @@ def test_trailing_byte(name, decoder):
 def test_every_flipped_bit_is_found(name):
     """Section 8: the checksums cover everything that the other checks do not."""
     message = bytearray(message_of(name))
-    missed = [bit for bit in range(8 * len(message)) if not is_found(message, bit)]
+    opened = _core.Message(bytes(message))
+    priors = [_prior.of_entry(opened.entry(i), **known_of(name)) for i in range(len(opened))]
+    missed = [bit for bit in range(8 * len(message)) if not is_found(message, bit, priors if any(priors) else None)]
     assert missed == []
 
 
-def is_found(message: bytearray, bit: int) -> bool:
+def is_found(message: bytearray, bit: int, priors: list | None) -> bool:
     message[bit // 8] ^= 1 << bit % 8
     try:
         opened = _core.Message(message)
-        opened.decode_into([bytearray(opened.entry(i)[3]) for i in range(len(opened))])
+        opened.decode_into([bytearray(opened.entry(i)[3]) for i in range(len(opened))], priors)
     except (errors.CorruptError, errors.UnsupportedError):
         return True
     finally:
@@ -107,10 +137,10 @@ def test_output_limit(name, decoder):
     message = message_of(name)
     size = gradsz.info(message).raw_nbytes
     if size > 0:
-        assert DECODERS[decoder](message, max_output=size)
+        assert DECODERS[decoder](message, max_output=size, **known_of(name))
     if size > 1:
         with pytest.raises(errors.LimitError):
-            DECODERS[decoder](message, max_output=size - 1)
+            DECODERS[decoder](message, max_output=size - 1, **known_of(name))
 
 
 def test_golden_files_cover_the_format(monkeypatch):
@@ -145,8 +175,11 @@ def test_golden_files_cover_the_format(monkeypatch):
     watch("shrunk", lambda args, r: [("shrunk", bool(h >= 20)) for h in args[1]])
     watch("decode_segments", lambda args, r: [("states", s[0]) for s in args[0].segments] + [("parts", len(p)) for p in args[0].table.segments]
           + [("continued", p[0].first > 0) for p in args[0].table.segments])
+    watch("read_stream", lambda args, s: [("stream", s.key, s.history)])
+    watch("read_head", lambda args, m: [("referenced", m.dtype, m.grid, m.prior.reference is not None),
+                                        ("rounds", m.dtype, len(m.prior.past))] if m.prior else [])
     for name in GOOD:
-        _reference.decode(message_of(name))
+        _reference.decode(message_of(name), **known_of(name))
         seen.update(("mode", t.mode) for t in gradsz.info(message_of(name)).tensors)
 
     expected = {("codec", c) for c in range(6)} | {("dtype", d) for d in _reference.DTYPES} | {("dimensions", d) for d in (0, 1, 2, 32)}
@@ -164,6 +197,8 @@ def test_golden_files_cover_the_format(monkeypatch):
     expected |= {("weights", False, False, "earlier taps", "previous tap", *last) for last in ((), ("tap above",))}
     expected |= {("raw", True), ("raw", False)} | {("escape", d, e) for d in range(4) for e in (True, False)}
     expected |= {("states", n) for n in range(6)} | {("parts", 1), ("parts", 4)}
+    expected |= {("stream", key, 2) for key in (True, False)} | {("referenced", d, g, True) for d in range(4) for g in range(4)}
+    expected |= {("rounds", d, n) for d in range(4) for n in (0, 1, 2)}
     assert expected - seen == set()
     headers = {key[1] for key in seen if key[0] == "header"}
     assert {header & 3 for header in headers} == set(range(4))          # one or four streams, one or two codes
@@ -179,7 +214,7 @@ def test_bad_message_is_rejected(name):
         with pytest.raises(errors.GradszError) as caught:
             decoder(message_of(name))
         assert type(caught.value) is expected
-        if decoder is gradsz.decompress_tensors:
+        if decoder is core:
             assert caught.value.code == BAD[name]["code"]
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import draw
@@ -13,6 +13,7 @@ from quantised import good_quantised
 
 import gradsz
 from gradsz import _reference
+from gradsz.tensors import compress_items
 
 
 # ---- inputs
@@ -52,11 +53,12 @@ def sparse(n: int, every: int, largest: int = 3) -> np.ndarray:
 
 # ---- good messages
 
-def good_messages() -> dict[str, tuple[str, bytes]]:
-    """What it shows, and the message, by name."""
+def good_messages() -> dict[str, tuple[str, bytes, Known]]:
+    """What it shows, the message, and what both ends have, by name."""
     good = Good()
     encoded(good)
     modelled(good)
+    with_what_both_have(good)
     drawn(good)
     drawn_models(good)
     for name, (shows, message) in good_quantised(Noise).items():
@@ -64,23 +66,30 @@ def good_messages() -> dict[str, tuple[str, bytes]]:
     return good.files
 
 
+@dataclass(frozen=True)
+class Known:
+    """What both ends have: a reference, and earlier rounds, the latest first; arrays by name."""
+    reference: dict[str, np.ndarray] = field(default_factory=dict)
+    past: tuple[dict[str, np.ndarray], ...] = ()
+
+
 class Good:
     def __init__(self):
-        self.files: dict[str, tuple[str, bytes]] = {}
+        self.files: dict[str, tuple[str, bytes, Known]] = {}
 
-    def add(self, name: str, shows: str, message: bytes) -> None:
+    def add(self, name: str, shows: str, message: bytes, known: Known = Known()) -> None:
         assert name not in self.files
-        self.files[name] = shows, message
+        self.files[name] = shows, message, known
 
     def array(self, name: str, shows: str, a, bound: float, **options) -> None:
         message = gradsz.compress(a, bound, **options)
         self.add(name, shows, message)
         check_bound(np.asarray(a), _reference.decode(message)[""], gradsz.info(message).tensors[0].eb)
 
-    def tensors(self, name: str, shows: str, mapping, bound: float, **options) -> None:
-        message = gradsz.compress_tensors(mapping, bound, **options)
-        self.add(name, shows, message)
-        decoded = _reference.decode(message)
+    def tensors(self, name: str, shows: str, mapping, bound: float, known: Known = Known(), **options) -> None:
+        message = compress_items(mapping, bound, reference=known.reference, past=known.past, **options)
+        self.add(name, shows, message, known)
+        decoded = _reference.decode(message, reference=known.reference, past=known.past)
         for tensor in gradsz.info(message).tensors:
             check_bound(np.asarray(mapping[tensor.name]), decoded[tensor.name], tensor.eb)
 
@@ -216,6 +225,37 @@ def modelled(good: Good) -> None:
         **{f"layer.{i}.{part}": np.resize(rows, shape) * np.float32(1 + i)
            for i in range(3) for part, shape in (("weight", (40, 30)), ("kernel", (8, 16, 3, 3)), ("bias", (8,)))},
         "steps": np.int64(7)}, 0.05)
+
+
+def with_what_both_have(good: Good) -> None:
+    """References, earlier rounds, streams; every dtype, matrices and kernels."""
+    bells = (Noise(30 + i).bell(1200).reshape(30, 40) for i in range(9))
+    weights, change, first, second = (next(bells) for _ in range(4))
+    shapes = {"float16": (30, 40), "bfloat16": (8, 15, 10), "float32": (6, 20, 5, 2), "float64": (1200,)}
+
+    def update(values: np.ndarray, scale: float) -> dict[str, np.ndarray]:
+        return {name: (values * scale).reshape(shape).astype(name) for name, shape in shapes.items()}
+
+    reference, moved = update(weights, 1), update(weights + change / 16, 1)
+    past = update(change + first / 4, 1 / 16), update(change + second / 4, 1 / 16)
+    sent, options = update(change, 1 / 16), {"predictor": "structure", "mode": "abs"}
+    sent["steps"] = moved["steps"] = np.int64(7)
+    for grid, seed in ("aligned", None), ("centred", None), ("dithered", 1), ("shrunk", 2):
+        good.tensors(f"prior_reference_{grid}", "a reference", moved, 0.01, Known(reference), grid=grid, seed=seed, **options)
+    good.tensors("prior_round", "one earlier round", sent, 0.01, Known(past=past[:1]), **options)
+    good.tensors("prior_rounds", "two earlier rounds", sent, 0.01, Known(past=past), **options)
+    good.tensors("prior_all", "a reference and two earlier rounds", moved, 0.01, Known(reference, past), grid="shrunk", seed=3, **options)
+    near, held = reference["float32"].copy(), past[0]["float32"].copy()
+    near.flat[::97], near.flat[7::400], held.flat[[9, 1198, 1199]] = np.nan, -np.inf, [np.nan, -np.inf, np.inf]
+    good.tensors("prior_escapes", "a reference and a round with infinities and NaNs", {"x": moved["float32"]}, 0.01,
+                 Known({"x": near}, ({"x": held},)), **options)
+    outer = np.resize(change, (64, 1)) * np.resize(first, (1, 96))
+    wide = np.resize(weights, outer.shape)
+    good.tensors("prior_low_rank", "a reference and low rank", {"x": (wide + outer).astype(np.float32)}, 0.02,
+                 Known({"x": wide.astype(np.float32)}), mode="abs", predictor="low-rank")
+    good.tensors("stream_key", "a key of a stream", sent, 0.01, stream=(2**64 - 1, 2**40, True, 2, 0), **options)
+    good.tensors("stream_next", "a message of a stream that needs a state", sent, 0.01, Known(past=past),
+                 stream=(5, 2**64 - 1, False, 2, 2**63 + 1), **options)
 
 
 def example() -> np.ndarray:

@@ -2,7 +2,8 @@
 
     vN/good/index.json     file: what it shows, and name, dtype and shape of its tensors
     vN/good/NAME.gsz       a message
-    vN/good/NAME.npz       its values, t0, t1, ...: the bits as unsigned little-endian integers
+    vN/good/NAME.npz       its values, t0, t1, ...: the bits as unsigned little-endian integers; what both ends have of
+                           tensor 0: r0, p0_0 (the latest round), p1_0
     vN/bad/index.json      file: the error it must give, the core's status, and the rule it breaks
     vN/bad/NAME.gsz        a message with one flaw
 
@@ -19,26 +20,31 @@ from pathlib import Path
 
 import numpy as np
 from bad import bad_messages
-from good import good_messages
+from good import Known, good_messages
 
 import gradsz
-from gradsz import _reference
+from gradsz import _core, _reference
+from gradsz.tensors import decode_tensors
 
 HERE = Path(__file__).parent
 
 
-def write_good(folder: Path, messages: dict[str, tuple[str, bytes]]) -> None:
+def bits_of(a: np.ndarray) -> np.ndarray:
+    return a.reshape(-1).view(f"u{a.itemsize}").astype(f"<u{a.itemsize}")
+
+
+def write_good(folder: Path, messages: dict[str, tuple[str, bytes, Known]]) -> None:
     index = {}
-    for name, (shows, message) in sorted(messages.items()):
-        values = _reference.decode(message)
-        core = gradsz.decompress_tensors(message)
+    for name, (shows, message, known) in sorted(messages.items()):
+        values = _reference.decode(message, reference=known.reference, past=known.past)
+        core = decode_tensors(_core.Message(message), None, False, known.reference, known.past)
         for key, v in values.items():
             assert (core[key].dtype, core[key].shape) == (v.dtype, v.shape), name
             assert core[key].tobytes() == v.tobytes(), name
         (folder / f"{name}.gsz").write_bytes(message)
-        np.savez_compressed(folder / f"{name}.npz", **{
-            f"t{i}": v.reshape(-1).view(f"u{v.itemsize}").astype(f"<u{v.itemsize}")
-            for i, v in enumerate(values.values())})
+        arrays = {"t": values, "r": known.reference, **{f"p{k}_": earlier for k, earlier in enumerate(known.past)}}
+        np.savez_compressed(folder / f"{name}.npz", **{f"{prefix}{i}": bits_of(of[key]) for prefix, of in arrays.items()
+                                                       for i, key in enumerate(values) if key in of})
         index[name] = {"shows": shows, "tensors": [[key, v.dtype.name, list(v.shape)] for key, v in values.items()]}
     write_index(folder, index)
 
