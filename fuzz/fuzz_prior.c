@@ -5,7 +5,7 @@
 #include "reseal.h"
 #include "samples.h"
 
-#define MOST 4096u          /* elements of a tensor, in round trips */
+#define MOST 2048u          /* elements of a tensor, in round trips */
 #define TENSORS 2u
 
 /* What an end has of each tensor, of so many bytes. */
@@ -248,7 +248,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_input in = {data, size};
     gsz_options options;
     fuzz_options(&in, &options);
-    options.max_output = 1u << 16;
+    options.max_output = 1u << 15;
     const unsigned control = fuzz_take(&in);
     if (control & 1) {
         round_trip(&in, &options, control);
