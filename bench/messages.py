@@ -306,6 +306,7 @@ def share_table(findings, bound):
 
 RATIO_BARS = {"balanced": dict(zip(traces.BOUNDS, (1.30, 1.65, 1.9, 2.5, 2.45, 3.6))),
               "best": dict(zip(traces.BOUNDS, (1.40, 1.77, 2.03, 2.68, 2.63, 4.0)))}
+NNC_BARS = {"rel1e-3": 1.3, "rel1e-2": 1.5, "rel1e-1": 1.55, "rms1": 1.75, "rms2": 1.55}     # of `best`, against `nnc`
 SPEED_BARS = {"balanced": (1.0, 1.4), "best": (0.25, 1.0), "balanced-structure": (2.0, 2.0)}
 WORST_OF_TRACE = 0.99           # against the best of SZ3 and `fast`, on every trace
 SHARE_OF_ESTIMATE = 0.96        # of `best`, on every trace
@@ -336,6 +337,13 @@ def against_best_of_others(findings, bound, level):
             if (best := max((ratios[t] for ratios in rivals if t in ratios), default=0))}
 
 
+def nnc_bars(findings, bound, level):
+    against = findings.ratios_against(bound, name_of(level), "nnc")
+    if not against or bound not in NNC_BARS:
+        return []
+    return [report.Bar(f"{bound}: {level} ratio against NNC", NNC_BARS[bound], report.geometric_mean(against.values()))]
+
+
 def bars_of(findings, bound, level):
     results, codec = findings.results, name_of(level)
     if not results.ratios(bound, codec):
@@ -350,6 +358,7 @@ def bars_of(findings, bound, level):
         bars += extreme_bar(f"{bound}: {level} ratio against the best of SZ3 and fast", WORST_OF_TRACE,
                             against_best_of_others(findings, bound, level))
     if level == "best":
+        bars += nnc_bars(findings, bound, level)
         squares = findings.squares_against(bound, codec)
         bars += extreme_bar(f"{bound}: {level} mean square error", 1, squares, at_most=True)
         bars += extreme_bar(f"{bound}: {level} part of the estimate", SHARE_OF_ESTIMATE, findings.shares(bound, level))

@@ -2,12 +2,14 @@
 
     python bench/streams.py TRACES [--bars] [--out bench/results]
 
-Writes streams.md. TRACES as for run.py, with global weights (`g<round>/...`) before the last round.
+Writes streams.md. TRACES as for run.py, with global weights (`g<round>/...`) before the last round. If OUT/nnc.csv is there (nnc.py
+writes it), history is held against NNC with its temporal contexts.
 """
 import argparse
 from pathlib import Path
 
 import peers                    # first: it sets the number of threads of what is imported later
+import messages
 import report
 import timing
 import traces
@@ -18,10 +20,14 @@ import numpy as np
 METHOD = """\
 Float32 tensors of more than {minimum:,} elements. Weights: those after the last round, global weights plus the client's update, rel 1e-2 a
 tensor, aligned grid; SZ3 (stock) and SZ 2 are called once a tensor with the same eb, names and shapes not counted. `same`: gradsz gives the same values with the
-reference as without. History: bytes of the last two rounds of a stream that began with the first, against messages without history."""
+reference as without. History: bytes of the last two rounds of a stream that began with the first, against messages without history. NNC: bytes of
+nnc-temporal, whose contexts come from the round before, over those of `best` with history 2, for the same tensors of the same two rounds."""
 
 BOUND = 1e-2
 ROUNDS = ("rel1e-1", "rel1e-2", "rms1", "rms2")
+LAST = 2                        # rounds that count
+TEMPORAL = "nnc-temporal"
+AGAINST_NNC = 1.5
 
 
 def arrays_of(archive, prefix):
@@ -59,7 +65,7 @@ def measure_weights(archive, codecs):
 
 
 def measure_history(archive, bound, level, history):
-    """Bytes of the last two rounds without and with history."""
+    """Bytes of the last rounds without and with history."""
     mode, value = bound[:3], float(bound[3:])
     plain = gradsz.Encoder(value, mode=mode, level=level, history=0)
     stream = gradsz.Encoder(value, mode=mode, level=level, history=history)
@@ -69,7 +75,18 @@ def measure_history(archive, bound, level, history):
         message = stream.encode(update)
         decoder.decode(message)
         sizes.append((len(plain.encode(update)), len(message)))
-    return [sum(pair) for pair in zip(*sizes[-2:])]
+    return [sum(pair) for pair in zip(*sizes[-LAST:])]
+
+
+def bytes_of_nnc(rows, trace, archive, bound):
+    """For the tensors and rounds that measure_history counts; None where other ones were measured, or none."""
+    numbers = numbers_of(archive, "r")[-LAST:]
+    found = {row["round"]: row for row in rows if (row["trace"], row["bound"], row["codec"]) == (trace, bound, TEMPORAL)}
+    for number in numbers:
+        tensors = arrays_of(archive, f"r{number}")
+        if number not in found or found[number]["n"] != sum(x.size for x in tensors.values()):
+            return None
+    return sum(found[number]["bytes"] for number in numbers)
 
 
 # ---- tables ----------------------------------------------------------------------------------
@@ -111,6 +128,18 @@ def history_part(found):
     return "\n\n".join(parts), bars
 
 
+def nnc_part(history, nnc):
+    """nnc: {bound: {trace: bytes or None}}"""
+    ours = history["best", 2]
+    gains = {bound: {trace: theirs / ours[bound][trace][1] for trace, theirs in found.items() if theirs} for bound, found in nnc.items()}
+    if not all(gains.values()):
+        return "nnc.py was not run on these traces.", []
+    means = {bound: report.geometric_mean(by_trace.values()) for bound, by_trace in gains.items()}
+    rows = [[trace, *[report.number(by_trace.get(trace)) for by_trace in gains.values()]] for trace in next(iter(nnc.values()))]
+    bars = [report.Bar(f"best with history at {bound}, bytes of {TEMPORAL} over its own", AGAINST_NNC, mean) for bound, mean in means.items()]
+    return report.table(["trace", *gains], [*rows, ["geometric mean", *map(report.number, means.values())]]), bars
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("traces", help="folder of .npz traces")
@@ -119,7 +148,9 @@ def main():
     args = parser.parse_args()
     environment = timing.environment()
     codecs = {name: codec for name, codec in peers.available().items() if name in ("sz3", "sz2")}
-    weights, history = {}, {}
+    weights, history, nnc = {}, {}, {}
+    out = Path(args.out)
+    rows = messages.read_rows(out / "nnc.csv") if (out / "nnc.csv").exists() else []
     for path in traces.trace_files(args.traces):
         with np.load(path) as archive:
             if numbers_of(archive, "g") and numbers_of(archive, "g")[-1] in numbers_of(archive, "r"):
@@ -127,16 +158,20 @@ def main():
             for level, rounds in (("best", 2), ("balanced", 2), ("balanced", 1)):
                 for bound in ROUNDS:
                     history.setdefault((level, rounds), {}).setdefault(bound, {})[path.stem] = measure_history(archive, bound, level, rounds)
+            for bound in ROUNDS:
+                nnc.setdefault(bound, {})[path.stem] = bytes_of_nnc(rows, path.stem, archive, bound)
         print(path.stem, flush=True)
     table, bars = weights_part(weights)
     parts, more = history_part(history)
+    beside, third = nnc_part(history, nnc)
+    bars += more + third
     header = "\n".join(f"- {what}: {value}" for what, value in environment)
     text = "\n\n".join(["# Streams", header, METHOD.format(minimum=traces.MIN_ELEMENTS), "## Whole weights, ratio to float32", table,
-                        "## History, bytes without over bytes with", parts, "## Bars", report.bar_table(bars + more)])
-    out = Path(args.out)
+                        "## History, bytes without over bytes with", parts, "## NNC's temporal contexts, bytes over those of `best`, history 2",
+                        beside, "## Bars", report.bar_table(bars)])
     out.mkdir(parents=True, exist_ok=True)
     (out / "streams.md").write_text(text + "\n")
-    report.conclude(text, bars + more, args.bars)
+    report.conclude(text, bars, args.bars)
 
 
 if __name__ == "__main__":
