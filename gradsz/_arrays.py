@@ -71,6 +71,17 @@ def widened(a: np.ndarray, code: int) -> np.ndarray:
     return a.astype(np.float64)
 
 
+def narrowed(a: np.ndarray, like: np.ndarray, code: int) -> object:
+    """Float32 or float64 as the nearest numbers of a tensor's dtype, as an array or tensor of the kind that it was `take`n from."""
+    if code != BFLOAT16:
+        with np.errstate(over="ignore"):
+            return a.astype(like.dtype)
+    bits = a.astype(np.float32).view(np.uint32)
+    bits = np.where(np.isnan(a), bits | np.uint32(1 << 22), bits + np.uint32(0x7fff) + (bits >> np.uint32(16) & np.uint32(1)))
+    halves = (bits >> np.uint32(16)).astype(np.uint16)
+    return halves.view(like.dtype) if like.dtype != np.uint16 else _torch.from_numpy(halves, True)
+
+
 def values_of(data: bytes, code: int) -> tuple[float, ...]:
     """Floats of any dtype from their little-endian bytes."""
     dtype = np.dtype(np.uint16) if code == BFLOAT16 else dtype_of(code)

@@ -59,7 +59,7 @@ class Encoder:
     history : int
         Earlier rounds that both ends keep and the gradient model may use, 0 to 2.  0: every message stands alone.
     error_feedback : bool
-        Add what a message left out to the next update, so that coarse biased bounds train; bfloat16 tensors go without.
+        Add what a message left out to the next update, so that coarse biased bounds train.
     stream : int, optional
         64-bit id of the stream; random by default.
 
@@ -116,11 +116,12 @@ class Encoder:
         key = key or state is None or state.layout != layout
         before = state if state is not None and not key else State(0, self.history)
         sequence = 0 if state is None else state.sequence + 1
-        given = {name: self._fed_back(name, array, code) for name, (array, code) in taken.items()} if self._errors else update
+        wanted = {name: _wide(*taken[name]) + error for name, error in self._errors.items() if name in taken and _fits(error, *taken[name])}
+        given: dict[str, Any] = {**update, **{name: _arrays.narrowed(np.asarray(x), *taken[name]) for name, x in wanted.items()}}
         place = (self.stream, sequence, key, self.history, 0 if key else before.digest())
         options, past = self._options if slot is None else self._options | {"slot": slot}, before.past()
         data = compress_items(given, self._bound, reference=reference, past=past, stream=place, **options)
-        round_, errors = self._look_back(data, given, reference, past)
+        round_, errors = self._look_back(data, taken, wanted, reference, past)
         state = before.after(round_, key, sequence, layout)
         self._pending = _Pending((sequence, state.digest()), state, errors)
         return StreamMessage(data, self._pending.token, key, sequence)
@@ -169,24 +170,18 @@ class Encoder:
         encoder._state, encoder._errors, encoder._key_wanted = snapshot.state, snapshot.arrays, s["key"]
         return encoder
 
-    def _fed_back(self, name: str, array: np.ndarray, code: int) -> np.ndarray:
-        error = self._errors.get(name)
-        if error is None or error.shape != array.shape or error.dtype != array.dtype or code == _arrays.BFLOAT16:
-            return array
-        return array + error
-
-    def _look_back(self, data: bytes, given: Mapping[str, Any], reference: Mapping[str, Any] | None,
-                   past: list[dict[str, np.ndarray]]) -> tuple[Round, dict[str, np.ndarray]]:
+    def _look_back(self, data: bytes, taken: Mapping[str, tuple[np.ndarray, int]], wanted: Mapping[str, np.ndarray],
+                   reference: Mapping[str, Any] | None, past: list[dict[str, np.ndarray]]) -> tuple[Round, dict[str, np.ndarray]]:
         """What both ends keep of the message; what it left out."""
         if not self.history and not self.error_feedback:
             return {}, {}
         message = _core.Message(data)
         decoded = decode_tensors(message, None, False, reference, past)
         errors = {}
-        for name in _bounded(message) if self.error_feedback else ():
-            array, code = _arrays.take(given[name])
-            if code != _arrays.BFLOAT16:
-                errors[name] = np.where(np.isfinite(array), array - decoded[name], 0).astype(array.dtype)
+        for name in dict.fromkeys([*_bounded(message), *wanted]) if self.error_feedback else ():
+            with np.errstate(invalid="ignore", over="ignore"):
+                left = (wanted[name] if name in wanted else _wide(*taken[name])) - _wide(decoded[name], taken[name][1])
+            errors[name] = np.where(np.isfinite(left), left, left.dtype.type(0))
         return _round_of(message, decoded, reference) if self.history else {}, errors
 
 
@@ -412,6 +407,15 @@ class Receiver:
 def _identifier(stream: int | None) -> int:
     given = _params.seed(stream)
     return secrets.randbits(64) if given is None else given
+
+
+def _wide(array: np.ndarray, code: int) -> np.ndarray:
+    """Values as errors are kept: with the bits of float32 at least, so that what rounds away comes again."""
+    return array if array.itemsize > 2 else _arrays.widened(array, code).astype(np.float32)
+
+
+def _fits(error: np.ndarray, array: np.ndarray, code: int) -> bool:
+    return code in _arrays.FLOATING and error.shape == array.shape and error.itemsize == max(array.itemsize, 4)
 
 
 def _bounded(message: _core.Message) -> list[str]:
