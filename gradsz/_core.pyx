@@ -4,9 +4,10 @@
 Nothing here knows numpy beyond the buffer protocol.  Policy (dtypes, modes, layouts) lives in the plain modules.
 """
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy
 
 from gradsz.errors import raise_status
 
@@ -100,7 +101,6 @@ cdef extern from "gradsz.h" nogil:
     uint64_t gsz_compress_bound(const gsz_input *tensors, size_t count, int named)
     int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_options *options,
                    uint8_t **data, size_t *size)
-    void gsz_free(const gsz_options *options, void *data)
     int gsz_open(const void *data, size_t size, const gsz_options *options, gsz_message **message)
     void gsz_close(gsz_message *message)
     size_t gsz_message_count(const gsz_message *message)
@@ -134,6 +134,7 @@ cdef extern from *:
 
 cdef enum:
     RELEASE_GIL = 4096          # bytes: below, switching costs more than the work
+    TAKEN = 1 << 22             # bytes of a message at once
 
 _cpu_mask = 0xffffffff      # read by every call; written by set_cpu_mask only
 
@@ -353,10 +354,25 @@ def encode(list items, bint named, nthreads, seed=None, slot=None, bint bound_ov
         status = gsz_encode(inputs.tensors, inputs.count, named, &options, &data, &size)
     if status:
         raise_status(status)
+    return taken(data, size)
+
+
+cdef bytes taken(uint8_t *data, size_t size):
+    """The core's memory as bytes: from its end, giving back what was copied, so that a large message is not twice in memory."""
+    cdef uint8_t *smaller
+    cdef size_t left = size, part
     try:
-        return PyBytes_FromStringAndSize(<char *>data, size)
+        result = PyBytes_FromStringAndSize(NULL, size)
+        while left > 0:
+            part = min(left, <size_t>TAKEN)
+            left -= part
+            memcpy(PyBytes_AsString(result) + left, data + left, part)
+            smaller = <uint8_t *>realloc(data, left) if left > 0 else NULL
+            if smaller != NULL:
+                data = smaller
+        return result
     finally:
-        gsz_free(&options, data)
+        free(data)
 
 
 def absolute_bound(tuple item not None):

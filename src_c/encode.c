@@ -410,15 +410,6 @@ static int write_table(const encoding *c, unsigned *flags, gsz_writer *table) {
     return GSZ_OK;
 }
 
-static int write_segments(const encoding *c, gsz_writer *out) {
-    for (size_t i = 0; i < c->model.cut.nsegments; i++) {
-        const gsz_writer *s = &c->model.segments[i];
-        GSZ_TRY(gsz_put_bytes(out, s->data, s->size));
-        GSZ_TRY(gsz_put_le32(out, c->work[0].kernels->crc32c(0, s->data, s->size)));
-    }
-    return GSZ_OK;
-}
-
 static int write_header(const encoding *c, int named, gsz_writer *out) {
     gsz_writer table;
     unsigned flags = named ? GSZ_FLAG_NAMED : 0;
@@ -437,11 +428,40 @@ static int write_header(const encoding *c, int named, gsz_writer *out) {
     return status;
 }
 
-static int write_message(const encoding *c, int named, gsz_writer *out) {
+static int write_segment(const gsz_writer *segment, const gsz_kernels *kernels, gsz_writer *out) {
+    GSZ_TRY(gsz_put_bytes(out, segment->data, segment->size));
+    return gsz_put_le32(out, kernels->crc32c(0, segment->data, segment->size));
+}
+
+/* The last `size` bytes in front of *end, which write_header made room for. */
+static gsz_writer place_before(const gsz_writer *out, size_t *end, uint64_t size) {
+    *end -= (size_t)size;
+    const gsz_writer place = {out->data + *end, 0, (size_t)size, out->heap};
+    return place;
+}
+
+/* From the end, each part released when it is written: what was allocated last goes first, which allocators can give back, so
+ * that a large message is not twice in memory. */
+static int write_message(encoding *c, int named, gsz_writer *out) {
+    const gsz_kernels *kernels = c->work[0].kernels;
     GSZ_TRY(write_header(c, named, out));
     for (size_t i = 0; i < c->nplans; i++)
-        if (gsz_has_section(c->plans[i].entry.tensor.codec)) GSZ_TRY(write_section(&c->plans[i], c->work[0].kernels, out));
-    return write_segments(c, out);
+        if (gsz_has_section(c->plans[i].entry.tensor.codec)) out->size += (size_t)c->plans[i].entry.section_size + 4;
+    for (size_t i = 0; i < c->model.cut.nsegments; i++) out->size += c->model.segments[i].size + 4;
+    size_t end = out->size;
+    for (size_t i = c->model.cut.nsegments; i-- > 0;) {
+        gsz_writer place = place_before(out, &end, c->model.segments[i].size + 4);
+        GSZ_TRY(write_segment(&c->model.segments[i], kernels, &place));
+        gsz_writer_release(&c->model.segments[i]);
+    }
+    for (size_t i = c->nplans; i-- > 0;) {
+        plan *p = &c->plans[i];
+        if (!gsz_has_section(p->entry.tensor.codec)) continue;
+        gsz_writer place = place_before(out, &end, p->entry.section_size + 4);
+        GSZ_TRY(write_section(p, kernels, &place));
+        release_parts(c->heap, p);
+    }
+    return GSZ_OK;
 }
 
 static int check_names(encoding *c) {
