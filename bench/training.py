@@ -36,7 +36,7 @@ seed, mean and its standard error (below 0: better). Ratio: float32 of all messa
 bytes as sent, headers included; level `{level}`. rel: bound of each tensor, of tensors of more than 1,024 values, the rest
 bit-exact. rms: all tensors lossy, one bound for a client's whole update (bound_over="message"); `tensor`: a bound of each.
 `slots`: a seed a round that all clients share, slot = (client, {clients}); else a seed a message. `feedback`: a client sends
-x + e and keeps e = x + e - decoded. `fedsz`: whole weights, aligned grid; the others: updates."""
+x + e and keeps e = x + e - decoded, by `Encoder`. `fedsz`: whole weights, aligned grid; the others: updates."""
 
 LEVEL, LAST = "balanced", 5
 PLAIN = "none"
@@ -77,7 +77,7 @@ class Client:
     seed: int                   # of the training
     round: int = 0
     received: dict = field(default_factory=dict)        # the global weights, when the round begins
-    lost: dict = field(default_factory=dict)            # kept by error feedback
+    encoder: gradsz.Encoder = None                      # with error feedback: keeps what was left out
 
 
 def raw_bytes(tensors):
@@ -100,12 +100,12 @@ def unbiased(client, update, bound, grid, slots=False, over="message"):
     return by_gradsz(client, update, bound, mode="rms", grid=grid, bound_over=over, lossy=["*"], **offsets)
 
 
-def with_feedback(client, update, send):
+def with_feedback(client, update, bound, **options):
     """What was lost is added to what is sent next."""
-    wanted = {name: x + client.lost[name] if client.lost else x for name, x in update.items()}
-    size, decoded = send(client, wanted)
-    client.lost = record.update_of(wanted, decoded)
-    return size, decoded
+    if client.encoder is None:
+        client.encoder = gradsz.Encoder(bound, level=LEVEL, history=0, error_feedback=True, **options)
+    message = client.encoder.encode(update)
+    return len(message), gradsz.decompress_tensors(message, to="torch")
 
 
 def whole_weights(client, update, rel):
@@ -117,7 +117,7 @@ def whole_weights(client, update, rel):
 def known_schemes():
     fine, coarse = (partial(by_gradsz, bound=bound, grid="centred") for bound in (1e-2, 1e-1))
     schemes = {PLAIN: uncompressed, "fedsz-rel1e-2": partial(whole_weights, rel=1e-2), "centred-rel1e-2": fine,
-               "centred-rel1e-1": coarse, "centred-rel1e-1-feedback": partial(with_feedback, send=coarse)}
+               "centred-rel1e-1": coarse, "centred-rel1e-1-feedback": partial(with_feedback, bound=1e-1, grid="centred")}
     for bound in (2, 4):
         schemes[f"dithered-rms{bound}"] = partial(unbiased, bound=bound, grid="dithered")
     for bound, slots in ((8, False), (8, True), (16, False), (16, True), (24, True), (32, False), (32, True)):
