@@ -181,7 +181,7 @@ def seeds():
     for kinds in range(64):                                         # rounds and reference, dtype, what is no number
         sizes = bytes([3, 2, 39, 29])                               # bound, and up to three dimensions
         tensors = (sizes + bytes([kinds * 37 & 255, kinds | (kinds & 8) << 2])) * 2
-        control = bytes(8) + bytes([kinds << 2 & 255 | 1]) + OPTIONS[kinds % 2]
+        control = bytes(8) + bytes([kinds << 2 & 252 | 1 | 2 * (kinds % 3 == 0)]) + OPTIONS[kinds % 2]
         yield "fuzz_prior", f"values_{kinds}", values[:200] + b"\7\1\2\3\4\5\6\7\x90\1" + tensors + control
     triples = [1.0, 1 + 2.0**-52, 2.0**-53, 5e-324, 0.0, 1e308, -1e308, 2.0**-1022]
     yield "fuzz_bound", "corners", struct.pack("<9d", *triples, 1e-3) + b"\3\2"
