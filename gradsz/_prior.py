@@ -31,7 +31,7 @@ def of_input(name: str, array: np.ndarray, code: int, reference: Mapping[str, An
 
 def of_entry(entry: tuple, reference: Mapping[str, Any] | None, past: Sequence[Mapping[str, np.ndarray]] = ()) -> _Prior | None:
     """For a tensor of a message: what it was encoded with."""
-    name, code, shape, *_, referenced, rounds = entry
+    name, code, shape, nbytes, *_, referenced, rounds = entry
     name = name or ""
     if not referenced and not rounds:
         return None
@@ -39,6 +39,8 @@ def of_entry(entry: tuple, reference: Mapping[str, Any] | None, past: Sequence[M
         raise StateMismatchError(f"the message was made with a reference for {name!r}: give the one that the sender had, reference={{...}}")
     if rounds > len(past) or any(name not in earlier for earlier in past[:rounds]):
         raise StateMismatchError(f"{name!r} was made with {rounds} earlier round(s): decode it by the Decoder of its stream")
+    if any(earlier[name].shape != shape or earlier[name].nbytes != nbytes for earlier in past[:rounds]):
+        raise StateMismatchError(f"{name!r} is of another shape or dtype than in the earlier rounds that it was made with")
     given = _matching(name, reference[name], shape, code) if referenced and reference is not None else None
     kept: list[Any] = [_arrays.buffer(earlier[name], code) for earlier in past[:rounds]]
     return given, kept

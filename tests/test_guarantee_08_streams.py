@@ -10,6 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 import gradsz
 import oracle
 from gradsz import StateMismatchError
+from gradsz.tensors import compress_items
 
 CLIENTS = 3
 
@@ -154,6 +155,20 @@ class TestDecoder:
     def test_other_bytes_are_no_snapshot(self, data):
         with pytest.raises(gradsz.CorruptError):
             gradsz.Decoder.from_bytes(data)
+
+    @pytest.mark.parametrize("dtype, shape", [("float32", (40, 31)), ("float32", (30, 40)), ("float64", (40, 30)), ("bfloat16", (40, 60))])
+    def test_rounds_of_another_shape(self, dtype, shape):
+        """A sender that knows the state and lies about what it holds."""
+        kind = pytest.importorskip("ml_dtypes").bfloat16 if dtype == "bfloat16" else dtype
+        encoder, decoder = gradsz.Encoder(0.1, stream=5), gradsz.Decoder()
+        decoder.decode(encoder.encode({"w": update_of(0)["layer0"]}))
+        x = np.random.default_rng(0).normal(size=shape).astype(kind)
+        place = (5, 1, False, 1, decoder._state.digest())
+        message = compress_items({"w": x}, 0.1, mode="rms", past=[{"w": x}], stream=place)
+        assert gradsz.info(message).tensors[0].rounds == 1
+        with pytest.raises(StateMismatchError):
+            decoder.decode(message)
+        assert decoder.decode(encoder.encode({"w": update_of(1)["layer0"]}))
 
     def test_a_plain_message_is_of_no_stream(self):
         for end in (gradsz.Decoder().decode, gradsz.Receiver().receive):
