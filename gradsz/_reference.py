@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -1208,21 +1208,38 @@ def read_low_rank(segment: Segment, m: Modelled, rank: int) -> None:
     live = [row for row, scale in enumerate(m.scales) if scale > 0]
     corrupt_unless(view.elements == view.rows * view.row_length and 8 <= view.rows <= 2**20 and view.row_length >= 8
                    and len(live) > 0, "low rank where there is none")
-    corrupt_unless(rank <= min(63, view.rows, view.row_length), "rank")
+    planes = replace(view, strides=(view.row_length, 1, view.lanes))
+    sums = read_pair(segment, rank, view.rows, live, row_view(len(live), 1, 1), planes)
+    m.base = lambda row: sums(np.array([row]))[0]
+
+
+def row_view(lanes: int, taps: int, side: int) -> View:
+    return View(False, lanes * taps, 1, lanes * taps, taps, side, (lanes * taps, taps, 1))
+
+
+def read_pair(segment: Segment, rank: int, rows: int, live: list[int], left: View, right: View) -> Callable[[np.ndarray], np.ndarray]:
+    """Two factors: a function of row numbers that gives those rows of their product."""
+    corrupt_unless(0 < rank <= min(127, rows, right.row_length), "rank")
     shift = segment.side.take(5)
     up = [segment.side.take(4) for _ in range(rank)]
     corrupt_unless(1 <= shift <= 30 and max(up) <= 14, "shift or up of a factor")
-    a = np.zeros((rank, view.rows), np.int64)
-    a[:, live] = read_factor(segment, View(False, rank * len(live), rank, len(live), 1, 1, (len(live), 1, 0)))
+    split = not right.matrix and right.taps > 1 and segment.side.take(1)
+    a = np.zeros((rank, rows), np.int64)
+    a[:, live] = read_factor(segment, left, rank)
     a <<= np.array(up)[:, None]
-    b = read_factor(segment, View(view.matrix, rank * view.row_length, rank, view.row_length, view.taps, view.side,
-                                  (view.row_length, 1, view.lanes)))
+    if split:
+        inner = read_pair(segment, segment.side.number(2), rank * right.taps, list(range(rank * right.taps)),
+                          row_view(rank, right.taps, right.side), row_view(right.lanes, 1, 1))
+        b = np.clip(inner(np.arange(rank * right.taps)), -32767, 32767).reshape(rank, right.row_length)
+    else:
+        b = read_factor(segment, right, rank)
     corrupt_unless(abs(a).max() <= 32767 and abs(b).max() <= 32767, "a factor too large")
-    m.base = lambda row: wrap((a[:, row, None] * b).sum(axis=0) + (1 << shift - 1)) >> shift
+    return lambda which: wrap(a[:, which].T @ b + (1 << shift - 1)) >> shift
 
 
-def read_factor(segment: Segment, view: View) -> np.ndarray:
-    """Integers of a factor, a row a component, tap by tap."""
+def read_factor(segment: Segment, like: View, rank: int) -> np.ndarray:
+    """Integers of a factor, a row a component with lanes and taps as in a view, in its order of elements."""
+    view = replace(like, elements=rank * like.row_length, rows=rank)
     m = Modelled(view, 2, 1.0, CENTRED, 0, FACTORS)
     read_weights(segment, m)
     read_scales(segment, m)

@@ -104,17 +104,11 @@ static int get_scales(gsz_work *work, gsz_segment_decoder *d, unsigned set, size
 
 typedef struct { gsz_modelled t; uint8_t scales[GSZ_MAX_RANK]; float *x; } factor;
 
-/* a by live rows; b as the rows of the tensor are. */
-static void factor_of(factor *f, const gsz_view *rows, unsigned rank, size_t live, int left) {
+/* With rows as those of a view. */
+static void factor_of(factor *f, const gsz_view *rows, unsigned rank) {
     memset(f, 0, sizeof *f);
     gsz_view *v = &f->t.view;
-    gsz_plane_view(rows, v);
-    if (left) {
-        memset(v, 0, sizeof *v);
-        v->row_length = v->row_stride = v->lanes = v->tap_stride = live;
-        v->taps = v->side = 1;
-        v->lane_stride = 1;
-    }
+    *v = *rows;
     v->rows = rank;
     v->elements = (uint64_t)rank * v->row_length;
     f->t.dtype = GSZ_FLOAT32;
@@ -140,37 +134,6 @@ static int get_factor(gsz_work *work, gsz_segment_decoder *d, factor *f) {
     return gsz_rows_get(work, d, &f->t, 0, f->t.view.rows, f->x);
 }
 
-static size_t count_live(const gsz_structure *s) {
-    size_t live = 0;
-    for (size_t i = 0; i < s->t.view.rows; i++) live += s->scales[i] != 0;
-    return live;
-}
-
-static int reserve_floats(gsz_work *work, const gsz_structure *s, unsigned rank, float **x) {
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->factors, rank * GSZ_MAX(s->t.view.rows, s->t.view.row_length) * sizeof(float)));
-    *x = (float *)work->factors.data;
-    return GSZ_OK;
-}
-
-static int put_lowrank(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s) {
-    const gsz_lowrank *l = &s->low;
-    factor f;
-    float *x;
-    gsz_bits_put(&e->side.bits, l->shift, SHIFT_BITS);
-    for (unsigned k = 0; k < l->rank; k++) gsz_bits_put(&e->side.bits, l->up[k], UP_BITS);
-    GSZ_TRY(reserve_floats(work, s, l->rank, &x));
-    factor_of(&f, &s->t.view, l->rank, count_live(s), 1);
-    f.x = x;
-    for (unsigned k = 0; k < l->rank; k++)
-        for (size_t i = 0; i < l->rows; i++)
-            if (s->scales[i] != 0) *x++ = (float)l->a[k * l->rows + i];
-    GSZ_TRY(put_factor(work, e, &f));
-    factor_of(&f, &s->t.view, l->rank, 0, 0);
-    f.x = (float *)work->factors.data;
-    for (size_t i = 0; i < l->rank * l->cols; i++) f.x[i] = (float)l->b[i];
-    return put_factor(work, e, &f);
-}
-
 /* An integer of a factor, at most `most` in size; anything else can only come from damage. */
 static int factor_integer(float x, int32_t most, int16_t *v) {
     GSZ_CHECK(x >= (float)-most && x <= (float)most, GSZ_E_SECTION);
@@ -179,48 +142,127 @@ static int factor_integer(float x, int32_t most, int16_t *v) {
     return GSZ_OK;
 }
 
-static int get_lowrank(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s, unsigned rank) {
-    const size_t rows = s->t.view.rows, cols = s->t.view.row_length, live = count_live(s);
-    gsz_lowrank *l = &s->low;
+/* How a pair of factors is written: rows of the left one that are there (NULL: all), and the views of both. */
+typedef struct { const uint8_t *live; gsz_view left, right; } pair_shape;
+
+static gsz_view view_of_row(size_t lanes, unsigned taps, unsigned side) {
+    gsz_view v;
+    memset(&v, 0, sizeof v);
+    v.lanes = lanes;
+    v.taps = taps;
+    v.side = side;
+    v.row_length = v.row_stride = lanes * taps;
+    v.lane_stride = taps;
+    v.tap_stride = 1;
+    return v;
+}
+
+static int is_live(const pair_shape *p, size_t row) { return p->live == NULL || p->live[row] != 0; }
+
+/* a by live rows; b as the rows of the tensor are. */
+static pair_shape outer_shape(const gsz_structure *s) {
+    pair_shape p = {s->scales, {0}, {0}};
+    size_t live = 0;
+    for (size_t i = 0; i < s->t.view.rows; i++) live += is_live(&p, i);
+    p.left = view_of_row(live, 1, 1);
+    gsz_plane_view(&s->t.view, &p.right);
+    return p;
+}
+
+/* b as a pair: of kernels, a component's taps each with all lanes. */
+static int may_split(const pair_shape *p) { return !p->right.matrix && p->right.taps > 1; }
+
+static pair_shape inner_shape(const pair_shape *outer, unsigned rank) {
+    return (pair_shape){NULL, view_of_row(rank, outer->right.taps, outer->right.side), view_of_row(outer->right.lanes, 1, 1)};
+}
+
+static int start_factor(gsz_work *work, factor *f, const gsz_view *view, unsigned rank) {
+    factor_of(f, view, rank);
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->factors, (size_t)f->t.view.elements * sizeof(float)));
+    f->x = (float *)work->factors.data;
+    return GSZ_OK;
+}
+
+static int put_pair(gsz_work *work, gsz_segment_encoder *e, const gsz_lowrank *l, const pair_shape *shape) {
     factor f;
-    float *x;
-    GSZ_CHECK(gsz_lowrank_possible(&s->t.view) && live > 0 && rank <= GSZ_MIN((size_t)GSZ_MAX_RANK, GSZ_MIN(rows, cols)), GSZ_E_SECTION);
-    l->memory_size = (rows + cols) * rank * sizeof(int16_t);
-    l->memory = gsz_alloc(work->heap, l->memory_size);
-    GSZ_CHECK(l->memory != NULL, GSZ_E_MEMORY);
-    l->a = (int16_t *)l->memory, l->b = l->a + rank * rows;
-    l->rank = rank, l->rows = rows, l->cols = cols;
-    l->shift = gsz_bits_get(&d->side, SHIFT_BITS);
+    GSZ_TRY(gsz_sink_reserve(&e->side, GSZ_MAX_RANK + 32));
+    gsz_number_put(&e->side.bits, RANK_ORDER, l->rank);
+    gsz_bits_put(&e->side.bits, l->shift, SHIFT_BITS);
+    for (unsigned k = 0; k < l->rank; k++) gsz_bits_put(&e->side.bits, l->up[k], UP_BITS);
+    if (may_split(shape)) gsz_bits_put(&e->side.bits, l->inner != NULL, 1);
+    GSZ_TRY(start_factor(work, &f, &shape->left, l->rank));
+    for (size_t k = 0, j = 0; k < l->rank; k++)
+        for (size_t i = 0; i < l->rows; i++)
+            if (is_live(shape, i)) f.x[j++] = (float)l->a[k * l->rows + i];
+    GSZ_TRY(put_factor(work, e, &f));
+    if (l->inner != NULL) {
+        const pair_shape inner = inner_shape(shape, l->rank);
+        return put_pair(work, e, l->inner, &inner);
+    }
+    GSZ_TRY(start_factor(work, &f, &shape->right, l->rank));
+    for (size_t i = 0; i < l->rank * l->cols; i++) f.x[i] = (float)l->b[i];
+    return put_factor(work, e, &f);
+}
+
+/* Shift and ups, and whether b is a pair. */
+static int get_shifts(gsz_bitreader *side, gsz_lowrank *l, int may_be_pair, int *pair) {
+    l->shift = gsz_bits_get(side, SHIFT_BITS);
     GSZ_CHECK(l->shift >= 1 && l->shift <= 30, GSZ_E_SECTION);
-    for (unsigned k = 0; k < rank; k++) {
-        l->up[k] = (uint8_t)gsz_bits_get(&d->side, UP_BITS);
+    for (unsigned k = 0; k < l->rank; k++) {
+        l->up[k] = (uint8_t)gsz_bits_get(side, UP_BITS);
         GSZ_CHECK(l->up[k] <= 14, GSZ_E_SECTION);
     }
-    GSZ_TRY(reserve_floats(work, s, rank, &x));
-    factor_of(&f, &s->t.view, rank, live, 1);
-    f.x = x;
+    *pair = may_be_pair && gsz_bits_get(side, 1) != 0;
+    return GSZ_OK;
+}
+
+static int get_pair(gsz_work *work, gsz_segment_decoder *d, gsz_lowrank *l, size_t rows, size_t cols, uint32_t rank, const pair_shape *shape) {
+    factor f;
+    int pair;
+    GSZ_CHECK(rank > 0 && rank <= GSZ_MIN((size_t)GSZ_MAX_RANK, GSZ_MIN(rows, cols)), GSZ_E_SECTION);
+    GSZ_TRY(gsz_lowrank_reserve(work->heap, l, rank, rows, cols));
+    l->rank = rank;
+    GSZ_TRY(get_shifts(&d->side, l, may_split(shape), &pair));
+    GSZ_TRY(start_factor(work, &f, &shape->left, rank));
     GSZ_TRY(get_factor(work, d, &f));
-    memset(l->a, 0, rank * rows * sizeof *l->a);
-    for (unsigned k = 0; k < rank; k++)
+    for (size_t k = 0, j = 0; k < rank; k++)
         for (size_t i = 0; i < rows; i++)
-            if (s->scales[i] != 0) GSZ_TRY(factor_integer(*x++, 32767 >> l->up[k], &l->a[k * rows + i]));
-    factor_of(&f, &s->t.view, rank, 0, 0);
-    f.x = (float *)work->factors.data;
+            if (is_live(shape, i)) GSZ_TRY(factor_integer(f.x[j++], 32767 >> l->up[k], &l->a[k * rows + i]));
+    if (pair) {
+        const pair_shape inner = inner_shape(shape, rank);
+        uint32_t inner_rank;
+        GSZ_CHECK(gsz_number_get(&d->side, RANK_ORDER, &inner_rank), GSZ_E_SECTION);
+        GSZ_TRY(gsz_lowrank_reserve_inner(work->heap, l));
+        GSZ_TRY(get_pair(work, d, l->inner, (size_t)rank * shape->right.taps, shape->right.lanes, inner_rank, &inner));
+        return gsz_lowrank_expand(work, l);
+    }
+    GSZ_TRY(start_factor(work, &f, &shape->right, rank));
     GSZ_TRY(get_factor(work, d, &f));
     for (size_t i = 0; i < rank * cols; i++) GSZ_TRY(factor_integer(f.x[i], 32767, &l->b[i]));
+    return GSZ_OK;
+}
+
+static int get_lowrank(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s, uint32_t rank) {
+    const pair_shape shape = outer_shape(s);
+    GSZ_CHECK(gsz_lowrank_possible(&s->t.view) && shape.left.lanes > 0, GSZ_E_SECTION);
+    GSZ_TRY(get_pair(work, d, &s->low, s->t.view.rows, s->t.view.row_length, rank, &shape));
     return gsz_structure_link(work->heap, s);
 }
 
 /* ---- the head */
 
 int gsz_head_put(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s) {
-    GSZ_TRY(gsz_sink_reserve(&e->side, GSZ_MAX_RANK + 32));
+    GSZ_TRY(gsz_sink_reserve(&e->side, 1));
     gsz_bits_put(&e->side.bits, s->t.weights.unit_bits, UNIT_BITS);
     GSZ_TRY(put_weights(&e->side, &s->t));
     GSZ_TRY(put_scales(e, &s->t));
-    GSZ_TRY(gsz_sink_reserve(&e->side, GSZ_MAX_RANK + 32));
-    gsz_number_put(&e->side.bits, RANK_ORDER, s->low.rank);
-    return s->low.rank > 0 ? put_lowrank(work, e, s) : GSZ_OK;
+    if (s->low.rank > 0) {
+        const pair_shape shape = outer_shape(s);
+        return put_pair(work, e, &s->low, &shape);
+    }
+    GSZ_TRY(gsz_sink_reserve(&e->side, GSZ_NUMBER_BITS / 8 + 1));
+    gsz_number_put(&e->side.bits, RANK_ORDER, 0);
+    return GSZ_OK;
 }
 
 int gsz_head_get(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s) {

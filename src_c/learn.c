@@ -14,11 +14,11 @@
 
 /* What balanced looks for. */
 static const gsz_lowrank_options quick = {
-    .max_rank = 24, .iterations = 1, .gate = 0.02, .precision = PRECISION,
+    .max_rank = 63, .iterations = 1, .gate = 0.02, .precision = PRECISION, .sample = 12,
 };
 /* And best, which then tries. */
 static const gsz_lowrank_options thorough = {
-    .max_rank = 63, .iterations = 2, .gate = 0, .precision = PRECISION,
+    .max_rank = GSZ_MAX_RANK, .iterations = 2, .gate = 0, .precision = PRECISION,
 };
 #define COARSER 1.4
 /* Where no rank is predicted to pay: few components, finely rounded, sometimes do. */
@@ -148,6 +148,7 @@ static gsz_lowrank_options options_for(const gsz_structure *s, const gsz_lowrank
     gsz_lowrank_options o = *usual;
     o.saving = s->t.view.matrix ? SAVING_MATRICES : SAVING_KERNELS;
     o.unit_bits = s->t.weights.unit_bits;
+    o.taps = s->t.view.matrix ? 1 : s->t.view.taps;
     return o;
 }
 
@@ -176,7 +177,7 @@ static int try_rank(search *q, unsigned rank, double precision, int *better) {
     gsz_structure s;
     double bits;
     GSZ_TRY(gsz_structure_copy(work->heap, q->s, &s));
-    int status = rank == 0 ? GSZ_OK : gsz_lowrank_factors(work, &q->space, rank, precision, s.t.weights.unit_bits, &s.low);
+    int status = rank == 0 ? GSZ_OK : gsz_lowrank_factors(work, &q->space, rank, precision, s.t.weights.unit_bits, GSZ_MAX_RANK, &s.low);
     if (status == GSZ_OK) status = fit_around(q->m, &s);
     if (status == GSZ_OK) status = gsz_trial_model(work, &s, q->m->x, &bits);
     *better = status == GSZ_OK && bits < q->bits;
@@ -242,7 +243,7 @@ static int narrow_bins(search *q) {
     GSZ_TRY(gather_all(m, &s->t));
     gsz_lowrank_scale(&q->space, 1 / part, n);
     gsz_structure_unlink(m->work->heap, s);
-    GSZ_TRY(gsz_lowrank_factors(m->work, &q->space, q->rank, q->precision, s->t.weights.unit_bits, &s->low));
+    GSZ_TRY(gsz_lowrank_factors(m->work, &q->space, q->rank, q->precision, s->t.weights.unit_bits, GSZ_MAX_RANK, &s->low));
     return fit_around(m, s);
 }
 

@@ -1,105 +1,16 @@
-#include "lowrank.h"
+#include "lowrank_bits.h"
 
-#include "fp.h"
-
-#define MAX_COLUMNS 72u             /* of the subspace; the kernels take up to 80 */
+#define MAX_COLUMNS 136u            /* of the subspace; the kernels take no more */
 #define LOOK_COLUMNS 8u             /* of the first look */
 #define OVERSAMPLING 4u
 #define FEW 6u                      /* components found at the first look: twice its columns are enough then */
-#define LEAST_ELEMENTS 4096u
+#define BLOCK 8u                    /* columns next to each other in a sample */
+#define LEAST_ELEMENTS 1024u
 #define LEAST_SIDE 8u
 #define LARGEST 1048576.0f          /* bins; what is beyond cannot be predicted, and its squares must not overflow */
-#define COMPONENT_BITS 16.0         /* width and shift of one component */
 #define ROUND_UP(n) (((n) + 7) & ~(size_t)7)
 
-/* ---- plain arithmetic in place of a library */
-
-/* v^(-1/2) for 1e-290 < v < 1e290 by Halley's iteration: two steps leave an error of 1e-11, three an ulp or two. */
-GSZ_INLINE double inverse_root_in(double v, int steps) {
-    double r = gsz_double_of_bits(0x5fe6eb50c7b537a9u - (gsz_bits_of_double(v) >> 1));
-    for (int i = 0; i < steps; i++) {
-        double e = 1 - v * r * r;
-        r += r * e * (0.5 + 0.375 * e);
-    }
-    return r;
-}
-
-static double inverse_root(double v) { return inverse_root_in(v, 3); }
-
-static double root(double v) { return v > 1e-290 ? v * inverse_root(v) : 0; }
-
-/* log2 of a positive normal number: the exponent, and the series of artanh for the fraction. */
-static double log_2(double v) {
-    uint64_t bits = gsz_bits_of_double(v);
-    int exponent = (int)(bits >> 52) - 1023;
-    double m = gsz_double_of_bits((bits & 0xfffffffffffffu) | (uint64_t)1023 << 52);
-    if (m > 1.4142135623730951) m *= 0.5, exponent++;
-    double z = (m - 1) / (m + 1), s = z * z;
-    double series = 1 + s * (1.0 / 3 + s * (1.0 / 5 + s * (1.0 / 7 + s * (1.0 / 9 + s * (1.0 / 11)))));
-    return (double)exponent + 2.8853900817779268 * z * series;
-}
-
-static double power_of_two(int n) { return gsz_double_of_bits((uint64_t)(1023 + n) << 52); }
-
-/* ---- predicted bits */
-
-/* Entropy of a Laplacian of variance 2^j (1 + q / 8) in bins of 1, j = -9 .. 6, in bits / 8192. */
-static const uint16_t laplacian[15 * 8 + 1] = {
-    0, 0, 0, 0, 0, 1, 1, 1, 2, 3, 6, 9, 13, 17, 23, 30,
-    38, 58, 82, 110, 142, 177, 216, 258, 303, 401, 506, 618, 735, 856, 979, 1105,
-    1231, 1485, 1738, 1988, 2233, 2472, 2706, 2933, 3154, 3576, 3974, 4350, 4704, 5038, 5355, 5656,
-    5943, 6475, 6963, 7411, 7826, 8212, 8574, 8913, 9232, 9821, 10353, 10838, 11285, 11698, 12083, 12443,
-    12781, 13403, 13962, 14472, 14939, 15371, 15773, 16148, 16500, 17146, 17727, 18255, 18739, 19185, 19600, 19987,
-    20350, 21015, 21611, 22153, 22649, 23106, 23530, 23925, 24296, 24973, 25581, 26131, 26635, 27099, 27529, 27929,
-    28305, 28990, 29604, 30161, 30669, 31137, 31571, 31974, 32352, 33043, 33661, 34220, 34731, 35202, 35637, 36043,
-    36423, 37116, 37736, 38297, 38810, 39281, 39718, 40125, 40505,
-};
-
-static double laplacian_bits(double variance) {
-    if (!(variance >= 0x1p-9)) return 0;
-    if (variance >= 64) return 0.5 * log_2(variance) + 1.9427;
-    uint64_t bits = gsz_bits_of_double(variance) - ((uint64_t)(1023 - 9) << 52);
-    const uint16_t *t = laplacian + (bits >> 49);
-    double part = (double)(uint32_t)(bits >> 17) * 0x1p-32;     /* what follows the three bits of the index */
-    return ((double)t[0] + ((double)t[1] - (double)t[0]) * part) * 0x1p-13;
-}
-
-/* Residual bits of all rows, given their energies; rounded factors add `noise` to every value of a row that is not zero. */
-static double rows_bits(const double *energy, size_t rows, size_t cols, double noise) {
-    double sum = 0, inverse = 1 / (double)cols;
-    for (size_t i = 0; i < rows; i++) sum += energy[i] > 0 ? laplacian_bits(energy[i] * inverse + noise) : 0;
-    return sum * (double)cols;
-}
-
-/* Bits of one integer of root mean square `width`. */
-static double factor_bits(double width) {
-    double bits = log_2(4.13 * (width + 0.3));
-    return GSZ_MAX(bits, 0.2);
-}
-
-/* Root mean square of the values that a component adds, and steps at which its factors are rounded: those of `rank`
- * components add 2 rank equal errors, precision^2 together. */
-static double component_size(const gsz_lowrank_space *s, unsigned k) {
-    return root(s->energy[k] / ((double)s->rows * (double)s->cols));
-}
-
-static double rounding_step(double precision, unsigned rank) { return precision * root(6.0 / (double)rank); }
-
-static double predicted_cost(const gsz_lowrank_space *s, unsigned rank, double precision) {
-    double step = rounding_step(precision, rank), sum = 0;
-    for (unsigned k = 0; k < rank; k++)
-        sum += COMPONENT_BITS + (double)(s->rows + s->cols) * factor_bits(component_size(s, k) / step);
-    return sum;
-}
-
-/* Takes component k out of the rows' energies. */
-static void take_component(const gsz_lowrank_space *s, unsigned k, double *energy) {
-    const float *left = s->left + k * s->rows;
-    for (size_t i = 0; i < s->rows; i++) {
-        double e = energy[i] - s->energy[k] * ((double)left[i] * (double)left[i]);
-        energy[i] = energy[i] > 0 ? GSZ_MAX(e, 1e-30) : 0;
-    }
-}
+/* ---- the rank of most predicted bits */
 
 /* The energy left falls with every component, the cost rises: a few ranks that gain nothing end the search. */
 static unsigned best_rank(const gsz_lowrank_space *s, unsigned most, double precision, double *energy, double *net) {
@@ -121,7 +32,7 @@ static unsigned best_rank(const gsz_lowrank_space *s, unsigned most, double prec
 /* m (n x n, lower) with m g m^T = 1 for the rows that are kept: those of columns that depend on earlier ones, to
  * `tolerance` of their energy, are zeros.  Uses up g, of which the upper triangle is read.  Returns the least ratio
  * kept: what was left of a column after the earlier ones, as a share of its energy. */
-static double orthogonalise(double *g, size_t n, double tolerance, double *m) {
+double gsz_orthogonalise(double *g, size_t n, double tolerance, double *m) {
     double least = 1, diagonal[MAX_COLUMNS];
     memset(m, 0, n * n * sizeof *m);
     for (size_t k = 0; k < n; k++) diagonal[k] = g[k * n + k], m[k * n + k] = 1;
@@ -243,9 +154,10 @@ typedef struct {
     const gsz_kernels *kernels;
     const float *x;
     size_t rows, cols, near_size, far_size, p;
+    double share;                   /* of all columns that x has */
     int wide;                       /* rows are the near side */
     float *near, *far;              /* near_size x p, far_size x p */
-    float *turned;                  /* room for far_size x p */
+    float *turned;                  /* room for the longer of both */
     float *small;                   /* p x p */
     double *g, *v, *q;              /* p x p */
     double *values;                 /* p */
@@ -275,7 +187,7 @@ static void orthonormalise_near(iteration *it) {
     double least = 0;
     for (int pass = 0; pass < 2 && least < 1e-3; pass++) {
         it->kernels->lowrank_gram(it->near, it->near_size, p, it->g);
-        least = orthogonalise(it->g, p, 1e-11, it->v);
+        least = gsz_orthogonalise(it->g, p, 1e-11, it->v);
         for (size_t i = 0; i < p; i++)
             for (size_t j = 0; j < p; j++) it->small[j * p + i] = (float)it->v[i * p + j];
         turn_near(it);
@@ -346,7 +258,7 @@ static void give_components(iteration *it, unsigned most, gsz_lowrank_space *spa
         space->count++;
     for (size_t k = 0; k < space->count; k++) {
         double scale = it->wide ? 1 : inverse_root(it->values[k]);
-        space->energy[k] = it->values[k];
+        space->energy[k] = it->values[k] / it->share;
         for (size_t j = 0; j < p; j++) it->small[j * p + k] = (float)(it->v[k * p + j] * scale);
     }
     it->kernels->lowrank_product(from, p, 1, it->small, p, n, p, ROUND_UP(space->count), it->turned, p);
@@ -405,19 +317,41 @@ static int survey(gsz_work *work, gsz_lowrank_space *s) {
     return GSZ_OK;
 }
 
-static int begin(gsz_work *work, iteration *it, const gsz_lowrank_space *s, size_t p) {
+/* Columns that are enough to find the left factors of a wide matrix by. */
+static size_t sampled_columns(const gsz_lowrank_space *s, const gsz_lowrank_options *o, size_t p) {
+    const size_t enough = o->sample * p;
+    return enough > 0 && s->rows <= s->cols && 2 * enough < s->cols ? enough : s->cols;
+}
+
+/* Blocks of columns from all over the matrix, each somewhere in its part of it. */
+static void sample_columns(const gsz_lowrank_space *s, size_t columns, float *to) {
+    const size_t blocks = columns / BLOCK, part = s->cols / blocks;
+    for (size_t b = 0; b < blocks; b++) {
+        const size_t shift = (size_t)((uint32_t)((uint32_t)b * 0x9e3779b9u) >> 16) * (part - BLOCK + 1) >> 16;
+        const float *from = s->x + b * part + shift;
+        for (size_t i = 0; i < s->rows; i++) memcpy(to + i * columns + b * BLOCK, from + i * s->cols, BLOCK * sizeof *to);
+    }
+}
+
+static int begin(gsz_work *work, iteration *it, const gsz_lowrank_space *s, const gsz_lowrank_options *o, size_t p) {
     memset(it, 0, sizeof *it);
     it->kernels = work->kernels;
-    it->x = s->x, it->rows = s->rows, it->cols = s->cols;
+    it->x = s->x, it->rows = s->rows, it->cols = sampled_columns(s, o, p);
+    it->share = (double)it->cols / (double)s->cols;
     it->wide = s->rows <= s->cols;
-    it->near_size = GSZ_MIN(s->rows, s->cols), it->far_size = GSZ_MAX(s->rows, s->cols);
+    it->near_size = it->wide ? it->rows : it->cols, it->far_size = it->wide ? it->cols : it->rows;
     it->seed = 1;
-    size_t doubles = 3 * p * p + p, floats = (it->near_size + 2 * it->far_size + p) * p;
+    const size_t sample = it->cols < s->cols ? it->rows * it->cols : 0;
+    const size_t longest = GSZ_MAX(it->near_size, it->far_size);        /* a sample may be shorter than the near side */
+    size_t doubles = 3 * p * p + p, floats = (it->near_size + it->far_size + longest + p) * p + sample;
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, doubles * sizeof(double) + floats * sizeof(float)));
     it->g = (double *)work->lowrank.data;
     it->v = it->g + p * p, it->q = it->v + p * p, it->values = it->q + p * p;
     it->near = (float *)(it->values + p);
-    it->far = it->near + it->near_size * p, it->turned = it->far + it->far_size * p, it->small = it->turned + it->far_size * p;
+    it->far = it->near + it->near_size * p, it->turned = it->far + it->far_size * p, it->small = it->turned + longest * p;
+    if (sample == 0) return GSZ_OK;
+    sample_columns(s, it->cols, it->small + p * p);
+    it->x = it->small + p * p;
     return GSZ_OK;
 }
 
@@ -441,8 +375,8 @@ static size_t subspace_columns(size_t rows, size_t cols, unsigned max_rank) {
 static int components(gsz_work *work, const gsz_lowrank_options *o, size_t p, gsz_lowrank_space *s) {
     iteration it;
     double all_bits = rows_bits(s->row_energy, s->rows, s->cols, 0);
-    if (s->saving * all_bits <= COMPONENT_BITS + 0.2 * (double)(s->rows + s->cols)) return GSZ_OK;
-    GSZ_TRY(begin(work, &it, s, p));
+    if (s->saving * all_bits <= GSZ_COMPONENT_BITS + 0.2 * (double)(s->rows + s->cols)) return GSZ_OK;
+    GSZ_TRY(begin(work, &it, s, o, p));
     if (o->gate > 0) {
         unsigned seen = first_look(&it, o, all_bits, s);
         s->count = 0;
@@ -459,6 +393,7 @@ int gsz_lowrank_decompose(gsz_work *work, const float *x, size_t rows, size_t co
                           const gsz_lowrank_options *o, gsz_lowrank_space *s) {
     memset(s, 0, sizeof *s);
     s->x = x, s->rows = rows, s->cols = cols, s->saving = o->saving;
+    s->taps = GSZ_MAX(o->taps, 1u), s->iterations = o->iterations;
     if (o->max_rank == 0 || GSZ_MIN(rows, cols) < LEAST_SIDE || rows * cols < LEAST_ELEMENTS) return GSZ_OK;
     gsz_lowrank_options limited = *o;
     size_t p = subspace_columns(rows, cols, GSZ_MIN(o->max_rank, GSZ_MAX_RANK)), most = GSZ_MIN(p, GSZ_MAX_RANK);
@@ -483,216 +418,6 @@ int gsz_lowrank_rank(gsz_work *work, const gsz_lowrank_space *s, unsigned max_ra
     return GSZ_OK;
 }
 
-/* ---- factors */
-
-typedef struct {
-    const gsz_lowrank_space *space;
-    const gsz_kernels *kernels;
-    gsz_lowrank *out;
-    unsigned rank;
-    size_t p;                       /* rank, a multiple of 8 */
-    int exponent[GSZ_MAX_RANK];     /* a unit of a times a unit of b is 2^exponent bins */
-    float *a;                       /* rows x p: the integers of a */
-    float *c, *b;                   /* p x cols */
-    float *small;                   /* p x p */
-    double *g, *m;                  /* p x p */
-    double *energy;                 /* rows */
-} rounding;
-
-GSZ_INLINE float rounded(float v, float limit) {
-    v = v > limit ? limit : v;
-    v = v < -limit ? -limit : v;
-    return (v + 0x1.8p23f) - 0x1.8p23f;
-}
-
-/* Component `from` as component k of a; 0 when nothing is left of it.  The product of both units must be a power
- * of two: each takes half of what that changes. */
-static int round_left(rounding *r, unsigned from, unsigned k, double step) {
-    const gsz_lowrank_space *s = r->space;
-    const float *left = s->left + from * s->rows;
-    double size = component_size(s, from), both = step * step / size;
-    int exponent = (int)gsz_round_double(log_2(both));
-    double unit = step * root((double)s->cols / s->energy[from]) * root(power_of_two(exponent) / both);
-    float inverse = (float)(1 / unit);
-    int any = 0;
-    for (size_t i = 0; i < s->rows; i++) {
-        float v = rounded(left[i] * inverse, 32767.0f);
-        r->a[i * r->p + k] = v;
-        r->out->a[k * s->rows + i] = (int16_t)v;
-        any |= v != 0;
-    }
-    r->exponent[k] = exponent;
-    return any;
-}
-
-/* Shifts of a; 0 when they leave int16. */
-static int shift_left(rounding *r, unsigned unit_bits) {
-    gsz_lowrank *out = r->out;
-    int least = r->exponent[0];
-    for (unsigned k = 1; k < r->rank; k++) least = GSZ_MIN(least, r->exponent[k]);
-    int shift = GSZ_MAX(1, -least - (int)unit_bits);
-    if (shift > 30) return 0;
-    out->shift = (unsigned)shift;
-    for (unsigned k = 0; k < r->rank; k++) {
-        int up = r->exponent[k] + shift + (int)unit_bits;
-        int32_t most = 0;
-        for (size_t i = 0; i < out->rows; i++) {
-            int32_t v = out->a[k * out->rows + i];
-            most = GSZ_MAX(most, v < 0 ? -v : v);
-        }
-        if (up < 0 || up > 14 || most << up > 32767) return 0;
-        out->up[k] = (uint8_t)up;
-    }
-    return 1;
-}
-
-/* b of least squares for the integers of a: g = a^T a, b = g^-1 a^T x, in units of b.  Zeros for columns of a that
- * depend on others. */
-static void solve_right(rounding *r) {
-    const gsz_lowrank_space *s = r->space;
-    const size_t p = r->p, n = r->rank;
-    r->kernels->lowrank_gram(r->a, s->rows, p, r->g);
-    (void)orthogonalise(r->g, p, 1e-6, r->m);
-    for (size_t i = 0; i < n; i++) {
-        double unit = power_of_two(-r->exponent[i]);
-        for (size_t j = 0; j < n; j++) {
-            double sum = 0;
-            for (size_t k = GSZ_MAX(i, j); k < n; k++) sum += r->m[k * p + i] * r->m[k * p + j];
-            r->small[i * p + j] = (float)(sum * unit);
-        }
-    }
-    r->kernels->lowrank_product(r->a, 1, p, s->x, s->cols, n, s->rows, s->cols, r->c, s->cols);
-    r->kernels->lowrank_product(r->small, p, 1, r->c, s->cols, n, n, s->cols, r->b, s->cols);
-}
-
-/* Rounds b; 0 when it or a sum leaves its integers (Cauchy: row of a times column of b). */
-static int round_right(rounding *r) {
-    gsz_lowrank *out = r->out;
-    const size_t rows = out->rows, cols = out->cols;
-    float longest = 0, widest = 0;
-    uint32_t beyond = 0;
-    memset(r->c, 0, cols * sizeof *r->c);
-    for (unsigned k = 0; k < r->rank; k++) {
-        const float *restrict from = r->b + k * cols;
-        float *restrict squares = r->c;
-        int16_t *restrict to = out->b + k * cols;
-        for (size_t j = 0; j < cols; j++) {
-            float v = rounded(from[j], 32768.0f);
-            int32_t whole = (int32_t)v;
-            beyond += (uint32_t)(whole + 32767) > 65534;
-            squares[j] += v * v;
-            to[j] = (int16_t)GSZ_MIN(whole, 32767);
-        }
-    }
-    for (size_t j = 0; j < cols; j++) widest = GSZ_MAX(widest, r->c[j]);
-    for (size_t i = 0; i < rows; i++) {
-        float sum = 0;
-        for (unsigned k = 0; k < r->rank; k++) {
-            float v = r->a[i * r->p + k] * (float)(1 << out->up[k]);
-            sum += v * v;
-        }
-        longest = GSZ_MAX(longest, sum);
-    }
-    return beyond == 0 && (double)longest * (double)widest < 0x1p61;
-}
-
-/* Energy of n integers. */
-static double integers_energy(const int16_t *v, size_t n) {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (uint64_t)((int32_t)v[i] * (int32_t)v[i]);
-    return (double)sum;
-}
-
-/* Leaves out components whose b is all zero, and adds up what the others cost. */
-static void keep_components(rounding *r) {
-    gsz_lowrank *out = r->out;
-    const size_t rows = out->rows, cols = out->cols;
-    unsigned kept = 0;
-    for (unsigned k = 0; k < r->rank; k++) {
-        double ea = integers_energy(out->a + k * rows, rows), eb = integers_energy(out->b + k * cols, cols);
-        if (eb == 0) continue;
-        memmove(out->a + kept * rows, out->a + k * rows, rows * sizeof *out->a);
-        memmove(out->b + kept * cols, out->b + k * cols, cols * sizeof *out->b);
-        out->up[kept++] = out->up[k];
-        out->bits_cost += COMPONENT_BITS + (double)rows * factor_bits(root(ea / (double)rows))
-                          + (double)cols * factor_bits(root(eb / (double)cols));
-    }
-    out->rank = kept;
-}
-
-/* One trial: 1 when all is within its integers. */
-static int round_at(rounding *r, unsigned wanted, double step, unsigned unit_bits) {
-    r->rank = 0;
-    memset(r->a, 0, r->out->rows * r->p * sizeof *r->a);
-    for (unsigned k = 0; k < wanted; k++) r->rank += (unsigned)round_left(r, k, r->rank, step);
-    for (size_t i = 0; r->rank < wanted && i < r->out->rows; i++) r->a[i * r->p + r->rank] = 0;     /* of a last one dropped */
-    if (r->rank == 0) return 1;
-    if (!shift_left(r, unit_bits)) return 0;
-    solve_right(r);
-    return round_right(r);
-}
-
-static int reserve_rounding(gsz_work *work, rounding *r, unsigned rank) {
-    const size_t rows = r->space->rows, cols = r->space->cols, p = ROUND_UP(rank);
-    size_t doubles = 2 * p * p + rows, floats = p * p + p * rows + 2 * p * cols;
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, doubles * sizeof(double) + floats * sizeof(float)));
-    r->p = p;
-    r->g = (double *)work->lowrank.data, r->m = r->g + p * p, r->energy = r->m + p * p;
-    r->small = (float *)(r->energy + rows);
-    r->a = r->small + p * p, r->c = r->a + p * rows, r->b = r->c + p * cols;
-    return GSZ_OK;
-}
-
-static double predicted_saving(const rounding *r, double precision) {
-    const gsz_lowrank_space *s = r->space;
-    memcpy(r->energy, s->row_energy, s->rows * sizeof *r->energy);
-    for (unsigned k = 0; k < r->out->rank; k++) take_component(s, k, r->energy);
-    return s->saving * (rows_bits(s->row_energy, s->rows, s->cols, 0) - rows_bits(r->energy, s->rows, s->cols, precision * precision));
-}
-
-int gsz_lowrank_factors(gsz_work *work, const gsz_lowrank_space *s, unsigned rank, double precision,
-                        unsigned unit_bits, gsz_lowrank *out) {
-    memset(out, 0, sizeof *out);
-    out->rows = s->rows, out->cols = s->cols, out->shift = 1;
-    rank = GSZ_MIN(rank, s->count);
-    if (rank == 0) return GSZ_OK;
-    rounding r;
-    memset(&r, 0, sizeof r);
-    r.space = s, r.kernels = work->kernels, r.out = out;
-    GSZ_TRY(reserve_rounding(work, &r, rank));
-    out->memory_size = (s->rows + s->cols) * rank * sizeof(int16_t);
-    out->memory = gsz_alloc(work->heap, out->memory_size);
-    GSZ_CHECK(out->memory != NULL, GSZ_E_MEMORY);
-    out->a = (int16_t *)out->memory, out->b = out->a + rank * s->rows;
-    double step = rounding_step(precision, rank);
-    int fits = 0;
-    for (int trial = 0; !fits && trial < 20; trial++, step *= 2) fits = round_at(&r, rank, step, unit_bits);
-    if (!fits) r.rank = 0;
-    keep_components(&r);
-    if (out->rank > 0) out->bits_saved = predicted_saving(&r, precision);
-    return GSZ_OK;
-}
-
-int gsz_lowrank_find(gsz_work *work, const float *x, size_t rows, size_t cols,
-                     const gsz_lowrank_options *o, gsz_lowrank *out) {
-    gsz_lowrank_space space;
-    unsigned rank;
-    double net;
-    memset(out, 0, sizeof *out);
-    out->shift = 1;
-    GSZ_TRY(gsz_lowrank_decompose(work, x, rows, cols, o, &space));
-    int status = gsz_lowrank_rank(work, &space, o->max_rank, o->precision, &rank, &net);
-    if (status == GSZ_OK) status = gsz_lowrank_factors(work, &space, rank, o->precision, o->unit_bits, out);
-    gsz_lowrank_space_release(work->heap, &space);
-    return status;
-}
-
-void gsz_lowrank_pairs(const gsz_lowrank *l, int16_t *b) {
-    memset(b, 0, GSZ_LOWRANK_PAIRS(l->rank) * 2 * l->cols * sizeof *b);
-    for (unsigned k = 0; k < l->rank; k++)
-        for (size_t j = 0; j < l->cols; j++) b[(k / 2 * l->cols + j) * 2 + k % 2] = l->b[k * l->cols + j];
-}
-
 void gsz_lowrank_scale(gsz_lowrank_space *s, double by, size_t n) {
     float *copy = (float *)s->copy;
     for (size_t i = 0; copy != NULL && i < n; i++) copy[i] *= (float)by;
@@ -706,7 +431,3 @@ void gsz_lowrank_space_release(gsz_heap *heap, gsz_lowrank_space *s) {
     memset(s, 0, sizeof *s);
 }
 
-void gsz_lowrank_release(gsz_heap *heap, gsz_lowrank *l) {
-    gsz_release(heap, l->memory, l->memory_size);
-    memset(l, 0, sizeof *l);
-}

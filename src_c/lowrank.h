@@ -4,15 +4,17 @@
  *
  *   base[c] = (sum over k of (a[k][i] << up[k]) * b[k][c] + 2^(shift - 1)) >> shift      modulo 2^32, as int32
  *
- * with |a << up| and |b| at most 32767 and shift in 1..30.  Everything else here is the encoder's: a randomised
- * subspace iteration, a rank chosen by predicted bits, and rounding.  It uses + - * / in a fixed order only, so
+ * with |a << up| and |b| at most 32767 and shift in 1..30.  Of kernels b, as a matrix of (component and tap) x lanes, may be such
+ * a sum itself: both channels of a convolution span few dimensions (the Tucker-2 decomposition).
+ *
+ * Everything else here is the encoder's: a randomised subspace iteration, a rank chosen by predicted bits, and rounding.  It uses + - * / in a fixed order only, so
  * that the same input gives the same factors everywhere. */
 #ifndef GSZ_LOWRANK_H
 #define GSZ_LOWRANK_H
 
 #include "work.h"
 
-#define GSZ_MAX_RANK 63u
+#define GSZ_MAX_RANK 127u
 
 typedef struct {
     unsigned max_rank;      /* up to GSZ_MAX_RANK */
@@ -21,6 +23,8 @@ typedef struct {
     double gate;            /* a first look must predict at least this share of all bits; 0 = no first look */
     double precision;       /* rms error that rounding the factors may add, in bins: 0.1 as a rule */
     unsigned unit_bits;     /* f */
+    unsigned taps;          /* of a row, one after another; above 1, b may be a product */
+    unsigned sample;        /* a is found by so many columns for each of the subspace; 0 = all of them */
 } gsz_lowrank_options;
 
 /* Leading components of a matrix, best first.  The components of a lower rank are the first ones of a higher.
@@ -28,6 +32,7 @@ typedef struct {
 typedef struct {
     const float *x;
     size_t rows, cols;
+    unsigned taps, iterations;
     unsigned count;         /* components; 0 = none worth having */
     float *left;            /* count x rows: orthonormal columns */
     double *energy;         /* of each component, bins^2, falling */
@@ -38,11 +43,12 @@ typedef struct {
 } gsz_lowrank_space;
 
 /* Factors: component k is a[k * rows ..] and b[k * cols ..].  rank 0 = none. */
-typedef struct {
+typedef struct gsz_lowrank {
     unsigned rank, shift;
     uint8_t up[GSZ_MAX_RANK];
     int16_t *a, *b;
     size_t rows, cols;
+    struct gsz_lowrank *inner;          /* whose sum b is; NULL = b stands for itself */
     double bits_saved, bits_cost;       /* predicted */
     void *memory;
     size_t memory_size;
@@ -56,9 +62,10 @@ int gsz_lowrank_decompose(gsz_work *work, const float *x, size_t rows, size_t co
 int gsz_lowrank_rank(gsz_work *work, const gsz_lowrank_space *space, unsigned max_rank, double precision,
                      unsigned *rank, double *net);
 
-/* Integer factors of the first `rank` components.  Their rank may be less: a component that rounds to nothing is dropped. */
+/* Integer factors of the first `rank` components.  Their rank may be less: a component that rounds to nothing is dropped.
+ * inner: the most components of b as a product; 0 = b for itself. */
 int gsz_lowrank_factors(gsz_work *work, const gsz_lowrank_space *space, unsigned rank, double precision,
-                        unsigned unit_bits, gsz_lowrank *out);
+                        unsigned unit_bits, unsigned inner, gsz_lowrank *out);
 
 /* The three above: factors of the best rank. */
 int gsz_lowrank_find(gsz_work *work, const float *x, size_t rows, size_t cols,
@@ -69,6 +76,12 @@ void gsz_lowrank_scale(gsz_lowrank_space *space, double by, size_t n);
 
 void gsz_lowrank_space_release(gsz_heap *heap, gsz_lowrank_space *space);
 void gsz_lowrank_release(gsz_heap *heap, gsz_lowrank *lowrank);
+
+/* Memory for factors, all of it zeros, and for an inner pair, which has none yet. */
+int gsz_lowrank_reserve(gsz_heap *heap, gsz_lowrank *lowrank, unsigned rank, size_t rows, size_t cols);
+int gsz_lowrank_reserve_inner(gsz_heap *heap, gsz_lowrank *lowrank);
+/* b as the sum that `inner` is: of (rank * taps) x lanes; what is beyond its integers becomes the last of them. */
+int gsz_lowrank_expand(gsz_work *work, gsz_lowrank *lowrank);
 
 /* The factors as the kernel lowrank_row takes them, components in pairs, the last one perhaps with zeros: row i of
  * the shifted a, and all of b, GSZ_LOWRANK_PAIRS(rank) * 2 * cols integers. */

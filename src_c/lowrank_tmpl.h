@@ -6,7 +6,8 @@
 #define PANEL_DEPTH 256u
 #define PANEL_COLUMNS 64u
 #define PANEL_MOST_COLUMNS 80u      /* not cut into panels */
-#define GRAM_ROWS 32u
+#define GRAM_ROWS 16u
+#define GRAM_COLUMNS 136u
 #define TILE_SUMS 8u                /* vectors of sums in registers, half of the 16 that there are: 8 rows of one or 4 of two */
 #define TILE_ROWS 4u
 #if defined(__clang__)
@@ -101,10 +102,10 @@ static void NAME(lowrank_product)(const float *a, size_t a_row, size_t a_col, co
     }
 }
 
-/* g (p x p) = y^T y for y of rows x p, p a multiple of 8 up to 80, in double.  Only the upper triangle and what
+/* g (p x p) = y^T y for y of rows x p, p a multiple of 8 up to 136, in double.  Only the upper triangle and what
  * shares a tile with it is made. */
 static void NAME(lowrank_gram)(const float *y, size_t rows, size_t p, double *g) {
-    double d[GRAM_ROWS * PANEL_MOST_COLUMNS];
+    double d[GRAM_ROWS * GRAM_COLUMNS];
     memset(g, 0, p * p * sizeof *g);
     for (size_t i = 0; i < rows; i += GRAM_ROWS) {
         const size_t here = GSZ_MIN((size_t)GRAM_ROWS, rows - i);
@@ -165,6 +166,7 @@ static void NAME(lowrank_row)(const int16_t *a, unsigned pairs, const int16_t *b
 #undef PANEL_COLUMNS
 #undef PANEL_MOST_COLUMNS
 #undef GRAM_ROWS
+#undef GRAM_COLUMNS
 #undef TILE_ROWS
 #undef TILE_SUMS
 #undef TILE_UNROLL

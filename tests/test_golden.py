@@ -169,6 +169,7 @@ def test_golden_files_cover_the_format(monkeypatch):
     watch("read_head", lambda args, m: [("view", m.dtype, m.view.matrix, m.grid), ("unit bits", m.unit_bits), ("dead", 0 in m.scales),
                                         ("low rank", m.base is not None, m.view.matrix), ("transposed", m.view.strides[0] == 1),
                                         ("folded", m.view.elements % m.view.row_length > 0), ("side", m.view.side)])
+    watch("read_pair", lambda args, r: [("inner pair", args[4].taps > 1)])
     watch("read_weights", lambda args, r: [("weights", args[1].set is _reference.FACTORS, args[1].view.matrix, *sorted(args[1].means))])
     watch("decode_step", lambda args, r: [("raw", bool(args[5].any())), ("escape", args[1].dtype, len(r[1]) > 0)])
     watch("random_contexts", lambda args, r: [("random", bool(context >= 15)) for context in r])
@@ -191,7 +192,7 @@ def test_golden_files_cover_the_format(monkeypatch):
     expected |= {("view", d, m, g) for d in range(4) for m, g in ((True, 0), (True, 1), (False, 1), (True, 2), (False, 3))}
     expected |= {(what, wide) for what in ("random", "shrunk") for wide in (True, False)}
     expected |= {("unit bits", f) for f in (0, 4, 12)} | {("dead", True), ("dead", False), ("transposed", True), ("folded", True)}
-    expected |= {("low rank", True, m) for m in (True, False)} | {("side", n) for n in (0, 3, 5, 6)} | {("continued", True)}
+    expected |= {("low rank", True, m) for m in (True, False)} | {("inner pair", True), ("inner pair", False)} | {("side", n) for n in (0, 3, 5, 6)} | {("continued", True)}
     expected |= {("table", True, True), ("table", True, False), ("table", False, False)} | {("level", n) for n in range(6)} | {("binary", True)}
     expected |= {("weights", f, True, "neighbours") for f in (True, False)} | {("weights", True, False)}
     expected |= {("weights", False, False, "earlier taps", "previous tap", *last) for last in ((), ("tap above",))}

@@ -324,6 +324,18 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
     def low_rank(rank: int = 1, shape=(12, 16), **options) -> bytes:
         return model(ranked(rank, shape, **options), shape)
 
+    def split(rank: int, shape=(12, 4, 2, 2), taps: int = 4, shift: int = 8, up: int = 0, a: int = 1) -> bytes:
+        """One component, its b an inner pair."""
+        families = 3 if taps == 4 else 2        # taps that are a square have one above
+        segment = draw.Segment().head([1] * 12, weights=(*draw.WEIGHTS, *[0] * families), rank=1).low_rank(8, [0])
+        segment.side.put(1, 1)
+        segment.factor([[[1] * 12]], 0).side.number(2, rank)
+        segment.low_rank(shift, [up] * rank).factor([[[a]] * taps] * rank, families)
+        segment.factor([[[1] * shape[1]]] * rank, 0)
+        for _ in range(12 * taps):
+            segment.step([64] * shape[1])
+        return model(segment, shape)
+
     def factor(element: int | None = None, number: int = 0) -> bytes:
         """A factor a of one component, with an escaped element or a number for its first lane."""
         segment = draw.Segment().head([1] * 12, rank=1).low_rank(8, [0]).weights().scales([1], 21)
@@ -451,7 +463,12 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
         "rank_zeros": (low_rank(scales=[0] * 12), C, 35, "7.7: low rank of zeros"),
         "rank_rows": (low_rank(13), C, 35, "7.7: more components than rows"),
         "rank_columns": (low_rank(17, (20, 16)), C, 35, "7.7: more components than columns"),
-        "rank_64": (low_rank(64, (64, 64)), C, 35, "7.7: 64 components"),
+        "rank_128": (low_rank(128, (128, 128)), C, 35, "7.7: 128 components"),
+        "inner_rank_0": (split(0), C, 35, "7.7: an inner pair of no components"),
+        "inner_rank_lanes": (split(5, (12, 4, 5), taps=5), C, 35, "7.7: more inner components than lanes"),
+        "inner_rank_rows": (split(3, (12, 8, 2), taps=2), C, 35, "7.7: more inner components than components and taps"),
+        "inner_shift": (split(1, shift=0), C, 35, "7.7: shift 0 of an inner pair"),
+        "inner_factor_up": (split(1, up=14, a=2), C, 35, "7.7: |a| 2^up above 32,767 in an inner pair"),
         "shift_0": (low_rank(shift=0), C, 35, "7.7: shift 0"),
         "shift_31": (low_rank(shift=31), C, 35, "7.7: shift 31"),
         "up_15": (low_rank(up=[15]), C, 35, "7.7: up 15"),

@@ -221,6 +221,9 @@ def modelled(good: Good) -> None:
     good.array("model_low_rank", "low rank of a matrix", ranked, 0.02, predictor="low-rank")
     good.array("model_low_rank_kernels", "low rank of kernels, with rows of zeros",
                (ranked * (np.arange(64) % 7 > 0)[:, None]).reshape(64, 24, 2, 2), 0.02, predictor="low-rank")
+    both = np.einsum("ir,rtq,qj->ijt", *(Noise(23 + i).bell(math.prod(n)).reshape(n) for i, n in enumerate(((50, 8), (8, 4, 8), (8, 40)))))
+    good.array("model_low_rank_split", "low rank of kernels in both channels: B is a pair", both.reshape(50, 40, 2, 2).astype(np.float16), 2,
+               predictor="low-rank")
     good.tensors("model_update", "a model update in one segment, names that share their ends", {
         **{f"layer.{i}.{part}": np.resize(rows, shape) * np.float32(1 + i)
            for i in range(3) for part, shape in (("weight", (40, 30)), ("kernel", (8, 16, 3, 3)), ("bias", (8,)))},
@@ -393,6 +396,7 @@ def drawn_models(good: Good) -> None:
             ("wild_dithered", 9, True, [(f32, (10, 8, 3, 3), 0.5, 2)]), ("wild_shrunk", 58, True, [(f32, (9, 20), 0.5, 3)]),
             ("wild_matrix", 11, True, [(f32, (12, 20), 0.5, 1)]), ("wild_matrix_aligned", 12, True, [(double, (9, 20), 1e-3, 0)]),
             ("wild_kernels", 13, True, [(half, (10, 16, 3, 3), 2.0**-12, 0)]), ("wild_kernels2", 14, True, [(brain, (9, 16, 2), 1e30, 1)]),
-            ("low_rank", 10, False, [(f32, (8, 16), 0.5, 1)]), ("low_rank_kernels", 19, False, [(f32, (9, 16, 3), 0.5, 0)])):
+            ("low_rank", 10, False, [(f32, (8, 16), 0.5, 1)]), ("low_rank_kernels", 19, False, [(f32, (9, 16, 3), 0.5, 0)]),
+            ("low_rank_split", 46, False, [(f32, (9, 16, 3), 0.5, 0)]), ("wild_split", 98, True, [(f32, (12, 8, 2, 2), 0.5, 1)])):
         good.add(f"drawn_model_{name}", "anything that a decoder takes" + ", sums that wrap around" * wild,
                  draw.invented(seed, tensors, wild, seed % 6))

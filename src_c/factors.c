@@ -1,0 +1,342 @@
+/* Factors of low rank: components rounded to integers. */
+#include "lowrank_bits.h"
+
+#define ROUND_UP(n) (((n) + 7) & ~(size_t)7)
+#define INNER_BITS 2u               /* b as a product is in units so much finer: they cost nothing */
+#define INNER_PRECISION 0.25        /* rms error that rounding the inner factors may add, in units of b */
+
+typedef struct {
+    const gsz_lowrank_space *space;
+    const gsz_kernels *kernels;
+    gsz_lowrank *out;
+    unsigned rank;
+    size_t p;                       /* rank, a multiple of 8 */
+    int exponent[GSZ_MAX_RANK];     /* a unit of a times a unit of b is 2^exponent bins */
+    float *a;                       /* rows x p: the integers of a */
+    float *c, *b;                   /* p x cols */
+    float *small;                   /* p x p */
+    double *g, *m;                  /* p x p */
+    double *energy;                 /* rows */
+    double right_cost;              /* bits of b for itself */
+} rounding;
+
+GSZ_INLINE float rounded(float v, float limit) {
+    v = v > limit ? limit : v;
+    v = v < -limit ? -limit : v;
+    return (v + 0x1.8p23f) - 0x1.8p23f;
+}
+
+/* Component `from` as component k of a; 0 when nothing is left of it.  The product of both units must be a power
+ * of two: each takes half of what that changes. */
+static int round_left(rounding *r, unsigned from, unsigned k, double step) {
+    const gsz_lowrank_space *s = r->space;
+    const float *left = s->left + from * s->rows;
+    double size = component_size(s, from), both = step * step / size;
+    int exponent = (int)gsz_round_double(log_2(both));
+    double unit = step * root((double)s->cols / s->energy[from]) * root(power_of_two(exponent) / both);
+    float inverse = (float)(1 / unit);
+    int any = 0;
+    for (size_t i = 0; i < s->rows; i++) {
+        float v = rounded(left[i] * inverse, 32767.0f);
+        r->a[i * r->p + k] = v;
+        r->out->a[k * s->rows + i] = (int16_t)v;
+        any |= v != 0;
+    }
+    r->exponent[k] = exponent;
+    return any;
+}
+
+/* Shifts of a; 0 when they leave int16. */
+static int shift_left(rounding *r, unsigned unit_bits) {
+    gsz_lowrank *out = r->out;
+    int least = r->exponent[0];
+    for (unsigned k = 1; k < r->rank; k++) least = GSZ_MIN(least, r->exponent[k]);
+    int shift = GSZ_MAX(1, -least - (int)unit_bits);
+    if (shift > 30) return 0;
+    out->shift = (unsigned)shift;
+    for (unsigned k = 0; k < r->rank; k++) {
+        int up = r->exponent[k] + shift + (int)unit_bits;
+        int32_t most = 0;
+        for (size_t i = 0; i < out->rows; i++) {
+            int32_t v = out->a[k * out->rows + i];
+            most = GSZ_MAX(most, v < 0 ? -v : v);
+        }
+        if (up < 0 || up > 14 || most << up > 32767) return 0;
+        out->up[k] = (uint8_t)up;
+    }
+    return 1;
+}
+
+/* b of least squares for the integers of a: g = a^T a, b = g^-1 a^T x, in units of b.  Zeros for columns of a that
+ * depend on others. */
+static void solve_right(rounding *r) {
+    const gsz_lowrank_space *s = r->space;
+    const size_t p = r->p, n = r->rank;
+    r->kernels->lowrank_gram(r->a, s->rows, p, r->g);
+    (void)gsz_orthogonalise(r->g, p, 1e-6, r->m);
+    for (size_t i = 0; i < n; i++) {
+        double unit = power_of_two(-r->exponent[i]);
+        for (size_t j = 0; j < n; j++) {
+            double sum = 0;
+            for (size_t k = GSZ_MAX(i, j); k < n; k++) sum += r->m[k * p + i] * r->m[k * p + j];
+            r->small[i * p + j] = (float)(sum * unit);
+        }
+    }
+    r->kernels->lowrank_product(r->a, 1, p, s->x, s->cols, n, s->rows, s->cols, r->c, s->cols);
+    r->kernels->lowrank_product(r->small, p, 1, r->c, s->cols, n, n, s->cols, r->b, s->cols);
+}
+
+/* Rounds b; 0 when it or a sum leaves its integers (Cauchy: row of a times column of b). */
+static int round_right(rounding *r) {
+    gsz_lowrank *out = r->out;
+    const size_t rows = out->rows, cols = out->cols;
+    float longest = 0, widest = 0;
+    uint32_t beyond = 0;
+    memset(r->c, 0, cols * sizeof *r->c);
+    for (unsigned k = 0; k < r->rank; k++) {
+        const float *restrict from = r->b + k * cols;
+        float *restrict squares = r->c;
+        int16_t *restrict to = out->b + k * cols;
+        for (size_t j = 0; j < cols; j++) {
+            float v = rounded(from[j], 32768.0f);
+            int32_t whole = (int32_t)v;
+            beyond += (uint32_t)(whole + 32767) > 65534;
+            squares[j] += v * v;
+            to[j] = (int16_t)GSZ_MIN(whole, 32767);
+        }
+    }
+    for (size_t j = 0; j < cols; j++) widest = GSZ_MAX(widest, r->c[j]);
+    for (size_t i = 0; i < rows; i++) {
+        float sum = 0;
+        for (unsigned k = 0; k < r->rank; k++) {
+            float v = r->a[i * r->p + k] * (float)(1 << out->up[k]);
+            sum += v * v;
+        }
+        longest = GSZ_MAX(longest, sum);
+    }
+    return beyond == 0 && (double)longest * (double)widest < 0x1p61;
+}
+
+/* Energy of n integers. */
+static double integers_energy(const int16_t *v, size_t n) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (uint64_t)((int32_t)v[i] * (int32_t)v[i]);
+    return (double)sum;
+}
+
+/* Leaves out components whose b is all zero, and adds up what the others cost: a, and b for itself. */
+static void keep_components(rounding *r) {
+    gsz_lowrank *out = r->out;
+    const size_t rows = out->rows, cols = out->cols;
+    unsigned kept = 0;
+    for (unsigned k = 0; k < r->rank; k++) {
+        double ea = integers_energy(out->a + k * rows, rows), eb = integers_energy(out->b + k * cols, cols);
+        if (eb == 0) continue;
+        memmove(out->a + kept * rows, out->a + k * rows, rows * sizeof *out->a);
+        memmove(out->b + kept * cols, out->b + k * cols, cols * sizeof *out->b);
+        memmove(r->b + kept * cols, r->b + k * cols, cols * sizeof *r->b);
+        out->up[kept++] = out->up[k];
+        out->bits_cost += GSZ_COMPONENT_BITS + (double)rows * factor_bits(root(ea / (double)rows));
+        r->right_cost += (double)cols * factor_bits(root(eb / (double)cols));
+    }
+    out->rank = kept;
+}
+
+/* One trial: 1 when all is within its integers. */
+static int round_at(rounding *r, unsigned wanted, double step, unsigned unit_bits) {
+    r->rank = 0;
+    memset(r->a, 0, r->out->rows * r->p * sizeof *r->a);
+    for (unsigned k = 0; k < wanted; k++) r->rank += (unsigned)round_left(r, k, r->rank, step);
+    for (size_t i = 0; r->rank < wanted && i < r->out->rows; i++) r->a[i * r->p + r->rank] = 0;     /* of a last one dropped */
+    if (r->rank == 0) return 1;
+    if (!shift_left(r, unit_bits)) return 0;
+    solve_right(r);
+    return round_right(r);
+}
+
+static int reserve_rounding(gsz_work *work, rounding *r, unsigned rank) {
+    const size_t rows = r->space->rows, cols = r->space->cols, p = ROUND_UP(rank);
+    size_t doubles = 2 * p * p + rows, floats = p * p + p * rows + 2 * p * cols;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, doubles * sizeof(double) + floats * sizeof(float)));
+    r->p = p;
+    r->g = (double *)work->lowrank.data, r->m = r->g + p * p, r->energy = r->m + p * p;
+    r->small = (float *)(r->energy + rows);
+    r->a = r->small + p * p, r->c = r->a + p * rows, r->b = r->c + p * cols;
+    return GSZ_OK;
+}
+
+/* Energies that the factors leave, and the bits of what has them and noise. */
+static void take_all(const rounding *r) {
+    const gsz_lowrank_space *s = r->space;
+    memcpy(r->energy, s->row_energy, s->rows * sizeof *r->energy);
+    for (unsigned k = 0; k < r->out->rank; k++) take_component(s, k, r->energy);
+}
+
+static double bits_left(const rounding *r, double noise) {
+    return r->space->saving * rows_bits(r->energy, r->space->rows, r->space->cols, noise);
+}
+
+/* ---- b as a product */
+
+/* What an error of variance 1 in every number of b, in its units, adds to the variance of a value, in bins^2. */
+static double weight_of_right(const gsz_lowrank *l, unsigned unit_bits) {
+    double sum = 0;
+    for (unsigned k = 0; k < l->rank; k++) {
+        double unit = power_of_two((int)l->up[k] - (int)l->shift - (int)unit_bits);
+        sum += unit * unit * integers_energy(l->a + k * l->rows, l->rows);
+    }
+    return sum / (double)l->rows;
+}
+
+typedef struct { unsigned rank; double bits; } choice;
+
+/* The rank of the inner pair of least bits, b's and those left, as far as predicted. */
+static choice best_inner(const rounding *r, const gsz_lowrank_space *inner, unsigned most, double noise, double weight) {
+    const double n = (double)inner->rows * (double)inner->cols, finer = power_of_two(-2 * (int)INNER_BITS);
+    double left = 0;
+    choice best = {0, r->right_cost + bits_left(r, noise)};
+    for (size_t i = 0; inner->count > 0 && i < inner->rows; i++) left += inner->row_energy[i];
+    for (unsigned rank = 1; rank <= GSZ_MIN(most, inner->count); rank++) {
+        left = GSZ_MAX(left - inner->energy[rank - 1], 0.0);
+        if (rank > 8 && rank % (rank / 8) != 0) continue;
+        double error = left / n * finer + INNER_PRECISION * INNER_PRECISION - 1.0 / 12;
+        double bits = predicted_cost(inner, rank, INNER_PRECISION * (1 << INNER_BITS)) + bits_left(r, noise + weight * GSZ_MAX(error, 0.0));
+        if (bits < best.bits) best = (choice){rank, bits};
+    }
+    return best;
+}
+
+/* Room for b in finer units. */
+static int refine_right(const rounding *r, float *to) {
+    const size_t n = r->out->rank * r->out->cols;
+    float largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        to[i] = r->b[i] * (float)(1 << INNER_BITS);
+        largest = GSZ_MAX(largest, to[i] < 0 ? -to[i] : to[i]);
+    }
+    return largest < 16384 && r->out->shift + INNER_BITS <= 30;
+}
+
+static int split_at(gsz_work *work, rounding *r, const float *right, double precision, unsigned unit_bits, unsigned most) {
+    gsz_lowrank *out = r->out;
+    const gsz_lowrank_options o = {GSZ_MIN(most, GSZ_MAX_RANK), r->space->iterations, 1, 0, INNER_PRECISION * (1 << INNER_BITS), 0, 1, 0};
+    const unsigned taps = r->space->taps;
+    gsz_lowrank_space inner;
+    GSZ_TRY(gsz_lowrank_decompose(work, right, out->rank * taps, out->cols / taps, &o, &inner));
+    const choice best = best_inner(r, &inner, most, precision * precision, weight_of_right(out, unit_bits));
+    int status = GSZ_OK;
+    if (best.rank > 0) status = gsz_lowrank_reserve_inner(work->heap, out);
+    if (best.rank > 0 && status == GSZ_OK) status = gsz_lowrank_factors(work, &inner, best.rank, o.precision, 0, 0, out->inner);
+    gsz_lowrank_space_release(work->heap, &inner);
+    if (status != GSZ_OK || best.rank == 0) return status;
+    if (out->inner->rank == 0) {
+        gsz_lowrank_release(work->heap, out->inner);
+        gsz_release(work->heap, out->inner, sizeof *out->inner);
+        out->inner = NULL;
+        return GSZ_OK;
+    }
+    out->shift += INNER_BITS;
+    return gsz_lowrank_expand(work, out);
+}
+
+/* `energy` and all of `rounding` lie in a scratch that the inner pair takes too: what is needed of them is copied. */
+static int split_right(gsz_work *work, rounding *r, double precision, unsigned unit_bits, unsigned most) {
+    const size_t n = r->out->rank * r->out->cols, rows = r->space->rows, size = rows * sizeof(double) + n * sizeof(float);
+    if (most == 0 || r->space->taps == 1 || r->out->rank == 0) return GSZ_OK;
+    double *energy = (double *)gsz_alloc(work->heap, size);
+    GSZ_CHECK(energy != NULL, GSZ_E_MEMORY);
+    float *right = (float *)(energy + rows);
+    int status = GSZ_OK;
+    if (refine_right(r, right)) {
+        memcpy(energy, r->energy, rows * sizeof *energy);
+        r->energy = energy;
+        status = split_at(work, r, right, precision, unit_bits, most);
+    }
+    gsz_release(work->heap, energy, size);
+    return status;
+}
+
+int gsz_lowrank_reserve(gsz_heap *heap, gsz_lowrank *l, unsigned rank, size_t rows, size_t cols) {
+    memset(l, 0, sizeof *l);
+    l->rows = rows, l->cols = cols, l->shift = 1;
+    l->memory_size = (rows + cols) * rank * sizeof(int16_t);
+    l->memory = gsz_alloc(heap, l->memory_size);
+    GSZ_CHECK(l->memory != NULL, GSZ_E_MEMORY);
+    memset(l->memory, 0, l->memory_size);
+    l->a = (int16_t *)l->memory, l->b = l->a + rank * rows;
+    return GSZ_OK;
+}
+
+int gsz_lowrank_reserve_inner(gsz_heap *heap, gsz_lowrank *l) {
+    l->inner = (gsz_lowrank *)gsz_alloc(heap, sizeof *l->inner);
+    GSZ_CHECK(l->inner != NULL, GSZ_E_MEMORY);
+    memset(l->inner, 0, sizeof *l->inner);
+    return GSZ_OK;
+}
+
+int gsz_lowrank_factors(gsz_work *work, const gsz_lowrank_space *s, unsigned rank, double precision,
+                        unsigned unit_bits, unsigned inner, gsz_lowrank *out) {
+    memset(out, 0, sizeof *out);
+    out->rows = s->rows, out->cols = s->cols, out->shift = 1;
+    rank = GSZ_MIN(rank, s->count);
+    if (rank == 0) return GSZ_OK;
+    rounding r;
+    memset(&r, 0, sizeof r);
+    r.space = s, r.kernels = work->kernels, r.out = out;
+    GSZ_TRY(reserve_rounding(work, &r, rank));
+    GSZ_TRY(gsz_lowrank_reserve(work->heap, out, rank, s->rows, s->cols));
+    double step = rounding_step(precision, rank);
+    int fits = 0;
+    for (int trial = 0; !fits && trial < 20; trial++, step *= 2) fits = round_at(&r, rank, step, unit_bits);
+    if (!fits) r.rank = 0;
+    keep_components(&r);
+    take_all(&r);
+    out->bits_cost += r.right_cost;
+    out->bits_saved = s->saving * rows_bits(s->row_energy, s->rows, s->cols, 0) - bits_left(&r, precision * precision);
+    return split_right(work, &r, precision, unit_bits, inner);
+}
+
+int gsz_lowrank_find(gsz_work *work, const float *x, size_t rows, size_t cols,
+                     const gsz_lowrank_options *o, gsz_lowrank *out) {
+    gsz_lowrank_space space;
+    unsigned rank;
+    double net;
+    memset(out, 0, sizeof *out);
+    out->shift = 1;
+    GSZ_TRY(gsz_lowrank_decompose(work, x, rows, cols, o, &space));
+    int status = gsz_lowrank_rank(work, &space, o->max_rank, o->precision, &rank, &net);
+    if (status == GSZ_OK) status = gsz_lowrank_factors(work, &space, rank, o->precision, o->unit_bits, o->max_rank, out);
+    gsz_lowrank_space_release(work->heap, &space);
+    return status;
+}
+
+void gsz_lowrank_pairs(const gsz_lowrank *l, int16_t *b) {
+    memset(b, 0, GSZ_LOWRANK_PAIRS(l->rank) * 2 * l->cols * sizeof *b);
+    for (unsigned k = 0; k < l->rank; k++)
+        for (size_t j = 0; j < l->cols; j++) b[(k / 2 * l->cols + j) * 2 + k % 2] = l->b[k * l->cols + j];
+}
+
+int gsz_lowrank_expand(gsz_work *work, gsz_lowrank *l) {
+    const gsz_lowrank *inner = l->inner;
+    const size_t cols = inner->cols, pairs = GSZ_LOWRANK_PAIRS(inner->rank);
+    int16_t row[GSZ_MAX_RANK + 1];
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, cols * sizeof(int32_t) + pairs * 2 * cols * sizeof(int16_t)));
+    int32_t *sum = (int32_t *)work->lowrank.data;
+    int16_t *right = (int16_t *)(void *)(sum + cols), *to = l->b;
+    gsz_lowrank_pairs(inner, right);
+    for (size_t i = 0; i < inner->rows; i++, to += cols) {
+        gsz_lowrank_gather(inner, i, row);
+        work->kernels->lowrank_row(row, (unsigned)pairs, right, cols, inner->shift, sum);
+        for (size_t j = 0; j < cols; j++) to[j] = (int16_t)GSZ_MAX(-32767, GSZ_MIN(sum[j], 32767));
+    }
+    return GSZ_OK;
+}
+
+void gsz_lowrank_release(gsz_heap *heap, gsz_lowrank *l) {
+    if (l->inner != NULL) {
+        gsz_lowrank_release(heap, l->inner);
+        gsz_release(heap, l->inner, sizeof *l->inner);
+    }
+    gsz_release(heap, l->memory, l->memory_size);
+    memset(l, 0, sizeof *l);
+}
