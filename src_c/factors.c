@@ -3,7 +3,8 @@
 
 #define ROUND_UP(n) (((n) + 7) & ~(size_t)7)
 #define INNER_BITS 2u               /* b as a product is in units so much finer: they cost nothing */
-#define INNER_PRECISION 0.25        /* rms error that rounding the inner factors may add, in units of b */
+#define INNER_PRECISION 0.3         /* rms error that rounding the inner factors may add, in units of b */
+#define MOST_INNER(rank) ((rank) + (rank) / 2 + 8)      /* both channels are much alike */
 
 typedef struct {
     const gsz_lowrank_space *space;
@@ -219,7 +220,8 @@ static int refine_right(const rounding *r, float *to) {
 
 static int split_at(gsz_work *work, rounding *r, const float *right, double precision, unsigned unit_bits, unsigned most) {
     gsz_lowrank *out = r->out;
-    const gsz_lowrank_options o = {GSZ_MIN(most, GSZ_MAX_RANK), r->space->iterations, 1, 0, INNER_PRECISION * (1 << INNER_BITS), 0, 1, 0};
+    const gsz_lowrank_options o = {.max_rank = GSZ_MIN(most, MOST_INNER(out->rank)), .iterations = r->space->iterations, .saving = 1,
+                                   .precision = INNER_PRECISION * (1 << INNER_BITS)};
     const unsigned taps = r->space->taps;
     gsz_lowrank_space inner;
     GSZ_TRY(gsz_lowrank_decompose(work, right, out->rank * taps, out->cols / taps, &o, &inner));
@@ -316,18 +318,36 @@ void gsz_lowrank_pairs(const gsz_lowrank *l, int16_t *b) {
         for (size_t j = 0; j < l->cols; j++) b[(k / 2 * l->cols + j) * 2 + k % 2] = l->b[k * l->cols + j];
 }
 
+void gsz_lowrank_rows(const gsz_kernels *kernels, const gsz_lowrank *l, const int16_t *pairs, const size_t *row, unsigned n,
+                      int32_t *base, size_t stride) {
+    const unsigned npairs = GSZ_LOWRANK_PAIRS(l->rank);
+    int16_t a[GSZ_BASE_ROWS * (GSZ_MAX_RANK + 1)], *to = a;
+    for (unsigned r = 0; r < GSZ_BASE_ROWS; r++) {
+        const size_t i = row[GSZ_MIN(r, n - 1)];                /* rows too many repeat the last one, for nobody */
+        for (unsigned k = 0; k < l->rank; k++) *to++ = (int16_t)((int32_t)l->a[k * l->rows + i] * (1 << l->up[k]));
+        if (l->rank % 2) *to++ = 0;
+    }
+    kernels->lowrank_rows(a, npairs, pairs, l->cols, l->shift, base, stride);
+}
+
+/* A block of rows of b from as many of the inner sum. */
+static void store_rows(const int32_t *sum, size_t n, int16_t *to) {
+    for (size_t j = 0; j < n; j++) to[j] = (int16_t)GSZ_MAX(-32767, GSZ_MIN(sum[j], 32767));
+}
+
 int gsz_lowrank_expand(gsz_work *work, gsz_lowrank *l) {
     const gsz_lowrank *inner = l->inner;
-    const size_t cols = inner->cols, pairs = GSZ_LOWRANK_PAIRS(inner->rank);
-    int16_t row[GSZ_MAX_RANK + 1];
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, cols * sizeof(int32_t) + pairs * 2 * cols * sizeof(int16_t)));
+    const size_t cols = inner->cols;
+    const size_t size = GSZ_BASE_ROWS * cols * sizeof(int32_t) + GSZ_LOWRANK_PAIRS(inner->rank) * 2 * cols * sizeof(int16_t);
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, size));
     int32_t *sum = (int32_t *)work->lowrank.data;
-    int16_t *right = (int16_t *)(void *)(sum + cols), *to = l->b;
+    int16_t *right = (int16_t *)(void *)(sum + GSZ_BASE_ROWS * cols);
     gsz_lowrank_pairs(inner, right);
-    for (size_t i = 0; i < inner->rows; i++, to += cols) {
-        gsz_lowrank_gather(inner, i, row);
-        work->kernels->lowrank_row(row, (unsigned)pairs, right, cols, inner->shift, sum);
-        for (size_t j = 0; j < cols; j++) to[j] = (int16_t)GSZ_MAX(-32767, GSZ_MIN(sum[j], 32767));
+    for (size_t i = 0; i < inner->rows; i += GSZ_BASE_ROWS) {
+        const size_t row[GSZ_BASE_ROWS] = {i, i + 1, i + 2, i + 3};
+        const unsigned n = (unsigned)GSZ_MIN((size_t)GSZ_BASE_ROWS, inner->rows - i);
+        gsz_lowrank_rows(work->kernels, inner, right, row, n, sum, cols);
+        store_rows(sum, n * cols, l->b + i * cols);
     }
     return GSZ_OK;
 }

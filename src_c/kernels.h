@@ -35,6 +35,7 @@ struct gsz_model_weights;
 struct gsz_row_widths;
 struct gsz_dither;
 
+#define GSZ_BASE_ROWS 4u            /* of low rank, made together */
 #define GSZ_FIT_LANES 8u
 #define GSZ_FIT_MOST 5u
 #define GSZ_FIT_SUMS(n) ((n) * ((n) + 1) / 2 + (n) + 1)     /* squares by rows of the lower triangle, products, the last square */
@@ -132,12 +133,12 @@ typedef struct gsz_kernels {
     void (*fit_left)(const float *target, const float *mean, float bin, float part, size_t count, float *left);
 
     /* Low rank (lowrank_tmpl.h).  Product: c (rows x n) = a (rows x depth, any strides) * b (depth x n).  Gram:
-     * g (p x p, upper triangle) = y^T y, p a multiple of 8 up to 80.  Row: the base of one row from pairs of
-     * components, a shifted and b as gsz_lowrank_pairs lays it out. */
+     * g (p x p, upper triangle) = y^T y, p a multiple of 8 up to 136.  Rows: the base of GSZ_BASE_ROWS rows from pairs of
+     * components: a shifted, 2 * pairs numbers a row, and b as gsz_lowrank_pairs lays it out. */
     void (*lowrank_product)(const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row,
                             size_t rows, size_t depth, size_t n, float *c, size_t c_row);
     void (*lowrank_gram)(const float *y, size_t rows, size_t p, double *g);
-    void (*lowrank_row)(const int16_t *a, unsigned pairs, const int16_t *b, size_t cols, unsigned shift, int32_t *base);
+    void (*lowrank_rows)(const int16_t *a, unsigned pairs, const int16_t *b, size_t cols, unsigned shift, int32_t *base, size_t stride);
 
     /* Sum of |x| over the finite ones of n values; adds how many are finite, and how many are
      * above eb or no numbers. */

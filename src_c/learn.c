@@ -12,20 +12,21 @@
 
 #define PRECISION 0.1               /* bins, that rounding the factors adds */
 
-/* What balanced looks for. */
-static const gsz_lowrank_options quick = {
-    .max_rank = 63, .iterations = 1, .gate = 0.02, .precision = PRECISION, .sample = 12,
+/* What is looked for, in kernels and in matrices.  Kernels save less, for taps predict part of it already, but have more
+ * components, for b as a product makes them cheaper.  Balanced: */
+static const gsz_lowrank_options quick[2] = {
+    {.max_rank = 63, .iterations = 1, .gate = 0.02, .precision = PRECISION, .saving = 0.75, .sample = 12},
+    {.max_rank = 24, .iterations = 1, .gate = 0.02, .precision = PRECISION, .saving = 1},
 };
 /* And best, which then tries. */
-static const gsz_lowrank_options thorough = {
-    .max_rank = GSZ_MAX_RANK, .iterations = 2, .gate = 0, .precision = PRECISION,
+static const gsz_lowrank_options thorough[2] = {
+    {.max_rank = GSZ_MAX_RANK, .iterations = 2, .precision = PRECISION, .saving = 0.75},
+    {.max_rank = GSZ_MAX_RANK, .iterations = 2, .precision = PRECISION, .saving = 1},
 };
 #define COARSER 1.4
 /* Where no rank is predicted to pay: few components, finely rounded, sometimes do. */
 #define UNPREDICTED_RANK 4u
 #define UNPREDICTED_PRECISION 0.067
-#define SAVING_KERNELS 0.65         /* taps predict part of it already */
-#define SAVING_MATRICES 1.0
 
 /* What is learned from: values, less the reference where there is one. */
 typedef struct {
@@ -105,12 +106,13 @@ static int gather_all(const material *m, const gsz_modelled *t) {
 static int subtract_base(const material *m, const gsz_structure *s) {
     gsz_work *work = m->work;
     const float unit = 1 / (float)((uint32_t)1 << s->t.weights.unit_bits);
-    const size_t n = s->low.cols;
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, n * sizeof(int32_t)));
+    const size_t cols = s->low.cols;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, GSZ_BASE_ROWS * cols * sizeof(int32_t)));
     int32_t *base = (int32_t *)work->values.data;
-    for (size_t i = 0; i < s->low.rows; i++) {
-        gsz_rows_base(work->kernels, &s->t, i, base);
-        for (size_t j = 0; j < n; j++) m->left[i * n + j] = m->planes[i * n + j] - (float)base[j] * unit;
+    for (size_t i = 0; i < s->low.rows; i += GSZ_BASE_ROWS) {
+        const size_t row[GSZ_BASE_ROWS] = {i, i + 1, i + 2, i + 3}, n = GSZ_MIN((size_t)GSZ_BASE_ROWS, s->low.rows - i);
+        gsz_lowrank_rows(work->kernels, s->t.low, s->t.pairs, row, (unsigned)n, base, cols);
+        for (size_t j = 0; j < n * cols; j++) m->left[i * cols + j] = m->planes[i * cols + j] - (float)base[j] * unit;
     }
     return GSZ_OK;
 }
@@ -144,18 +146,18 @@ static int fit_around(const material *m, gsz_structure *s) {
     return fit_rest(m, s);
 }
 
-static gsz_lowrank_options options_for(const gsz_structure *s, const gsz_lowrank_options *usual) {
-    gsz_lowrank_options o = *usual;
-    o.saving = s->t.view.matrix ? SAVING_MATRICES : SAVING_KERNELS;
+static gsz_lowrank_options options_for(const gsz_structure *s, const gsz_lowrank_options usual[2]) {
+    const gsz_view *v = &s->t.view;
+    gsz_lowrank_options o = usual[v->matrix != 0];
     o.unit_bits = s->t.weights.unit_bits;
-    o.taps = s->t.view.matrix ? 1 : s->t.view.taps;
+    o.taps = v->matrix ? 1 : v->taps;
     return o;
 }
 
 /* ---- balanced: the rank of most predicted bits */
 
 static int predict(const material *m, gsz_structure *s) {
-    const gsz_lowrank_options o = options_for(s, &quick);
+    const gsz_lowrank_options o = options_for(s, quick);
     GSZ_TRY(gsz_lowrank_find(m->work, m->planes, s->t.view.rows, s->t.view.row_length, &o, &s->low));
     return fit_around(m, s);
 }
@@ -206,7 +208,7 @@ static int climb(search *q, unsigned rank, double precision) {
 }
 
 static int search_ranks(search *q) {
-    const gsz_lowrank_options o = options_for(q->s, &thorough);
+    const gsz_lowrank_options o = options_for(q->s, thorough);
     const gsz_view *v = &q->s->t.view;
     unsigned rank;
     int better;

@@ -83,15 +83,13 @@ int gsz_lowrank_reserve_inner(gsz_heap *heap, gsz_lowrank *lowrank);
 /* b as the sum that `inner` is: of (rank * taps) x lanes; what is beyond its integers becomes the last of them. */
 int gsz_lowrank_expand(gsz_work *work, gsz_lowrank *lowrank);
 
-/* The factors as the kernel lowrank_row takes them, components in pairs, the last one perhaps with zeros: row i of
- * the shifted a, and all of b, GSZ_LOWRANK_PAIRS(rank) * 2 * cols integers. */
+/* b as the kernel lowrank_rows takes it, components in pairs, the last one perhaps with zeros: GSZ_LOWRANK_PAIRS(rank) * 2 *
+ * cols integers. */
 #define GSZ_LOWRANK_PAIRS(rank) (((rank) + 1) / 2)
-
-GSZ_INLINE void gsz_lowrank_gather(const gsz_lowrank *l, size_t i, int16_t row[GSZ_MAX_RANK + 1]) {
-    for (unsigned k = 0; k < l->rank; k++) row[k] = (int16_t)((int32_t)l->a[k * l->rows + i] * (1 << l->up[k]));
-    row[l->rank] = 0;
-}
-
 void gsz_lowrank_pairs(const gsz_lowrank *l, int16_t *b);
+
+/* n rows of the sum, at most GSZ_BASE_ROWS, by their numbers; `base` has room for GSZ_BASE_ROWS of them, `stride` apart. */
+void gsz_lowrank_rows(const gsz_kernels *kernels, const gsz_lowrank *l, const int16_t *pairs, const size_t *row, unsigned n,
+                      int32_t *base, size_t stride);
 
 #endif

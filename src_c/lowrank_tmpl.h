@@ -134,32 +134,35 @@ GSZ_INLINE void NAME(lowrank_columns)(const int16_t *restrict a, unsigned pairs,
     for (size_t l = c; l < cols; l++) base[l] >>= shift;
 }
 
-static void NAME(lowrank_row)(const int16_t *a, unsigned pairs, const int16_t *b, size_t cols, unsigned shift, int32_t *base) {
+/* GSZ_BASE_ROWS rows of the base side by side, so that b is read once for all of them. */
+static void NAME(lowrank_rows)(const int16_t *a, unsigned pairs, const int16_t *b, size_t cols, unsigned shift, int32_t *base, size_t stride) {
     size_t c = 0;
 #ifdef OWN_TWINS
     const __m256i half = _mm256_set1_epi32(1 << (shift - 1));
     const __m128i count = _mm_cvtsi32_si128((int)shift);
-    for (; c + 32 <= cols; c += 32) {
+    for (; c + 16 <= cols; c += 16) {
         const int16_t *p = b + 2 * c;
-        __m256i s0 = half, s1 = half, s2 = half, s3 = half;
+        __m256i sum[GSZ_BASE_ROWS][2];
+        TILE_UNROLL for (unsigned r = 0; r < GSZ_BASE_ROWS; r++) sum[r][0] = sum[r][1] = half;
         for (unsigned k = 0; k < pairs; k++, p += 2 * cols) {
-            int32_t both;
-            memcpy(&both, a + 2 * k, 4);
-            const __m256i v = _mm256_set1_epi32(both);
-            const __m256i *q = (const __m256i *)(const void *)p;
-            s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(v, _mm256_loadu_si256(q)));
-            s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(v, _mm256_loadu_si256(q + 1)));
-            s2 = _mm256_add_epi32(s2, _mm256_madd_epi16(v, _mm256_loadu_si256(q + 2)));
-            s3 = _mm256_add_epi32(s3, _mm256_madd_epi16(v, _mm256_loadu_si256(q + 3)));
+            const __m256i left = _mm256_loadu_si256((const __m256i *)(const void *)p);
+            const __m256i right = _mm256_loadu_si256((const __m256i *)(const void *)(p + 16));
+            TILE_UNROLL for (unsigned r = 0; r < GSZ_BASE_ROWS; r++) {
+                int32_t both;
+                memcpy(&both, a + 2 * (r * pairs + k), 4);
+                const __m256i v = _mm256_set1_epi32(both);
+                sum[r][0] = _mm256_add_epi32(sum[r][0], _mm256_madd_epi16(v, left));
+                sum[r][1] = _mm256_add_epi32(sum[r][1], _mm256_madd_epi16(v, right));
+            }
         }
-        __m256i *to = (__m256i *)(void *)(base + c);
-        _mm256_storeu_si256(to, _mm256_sra_epi32(s0, count));
-        _mm256_storeu_si256(to + 1, _mm256_sra_epi32(s1, count));
-        _mm256_storeu_si256(to + 2, _mm256_sra_epi32(s2, count));
-        _mm256_storeu_si256(to + 3, _mm256_sra_epi32(s3, count));
+        TILE_UNROLL for (unsigned r = 0; r < GSZ_BASE_ROWS; r++) {
+            __m256i *to = (__m256i *)(void *)(base + r * stride + c);
+            _mm256_storeu_si256(to, _mm256_sra_epi32(sum[r][0], count));
+            _mm256_storeu_si256(to + 1, _mm256_sra_epi32(sum[r][1], count));
+        }
     }
 #endif
-    NAME(lowrank_columns)(a, pairs, b, c, cols, shift, base);
+    for (unsigned r = 0; r < GSZ_BASE_ROWS; r++) NAME(lowrank_columns)(a + 2 * (size_t)r * pairs, pairs, b, c, cols, shift, base + r * stride);
 }
 #undef PANEL_FLOATS
 #undef PANEL_DEPTH

@@ -17,12 +17,6 @@ double gsz_model_unit(int dtype, int grid, double eb, unsigned unit_bits) {
     return unit >= (dtype == GSZ_FLOAT64 ? 0x1p-1022 : 0x1p-126) ? unit : 0;
 }
 
-void gsz_rows_base(const gsz_kernels *kernels, const gsz_modelled *t, size_t row, int32_t *base) {
-    int16_t a[GSZ_MAX_RANK + 1];
-    gsz_lowrank_gather(t->low, row, a);
-    kernels->lowrank_row(a, GSZ_LOWRANK_PAIRS(t->low->rank), t->pairs, t->low->cols, t->low->shift, base);
-}
-
 /* ---- arrays of a row in progress */
 typedef struct {
     gsz_model_row row;
@@ -34,6 +28,8 @@ typedef struct {
     int32_t *own, *u, *shift;       /* centres that are no means, offsets, what is put out besides */
     uint8_t *phase;                 /* contexts by offset */
     int32_t *base;                  /* of the row, tap by tap; NULL without low rank and reference */
+    int32_t *bases;                 /* of low rank: of the next rows that are not zeros, `ready` of them, of which `taken` were used */
+    unsigned ready, taken;
     int32_t *reference;             /* tap by tap, in units, where there is a low-rank part besides */
     int32_t *past[GSZ_MAX_PAST];    /* the same of earlier rounds, cut to 16 bits */
     /* the step */
@@ -50,8 +46,8 @@ typedef struct {
 static int start_rows(gsz_work *work, const gsz_modelled *t, row_work *w) {
     const gsz_view *v = &t->view;
     const size_t whole = gsz_wide(v->row_length) + gsz_wide(1);                         /* the last tap in whole vectors */
-    const int bases = (t->low != NULL) + (t->referenced != 0);
-    const size_t rows = ((size_t)bases + t->rounds) * whole;
+    const size_t low = t->low != NULL ? GSZ_BASE_ROWS * whole : 0, reference = t->referenced ? whole : 0;
+    const size_t rows = low + reference + t->rounds * whole;
     size_t state = gsz_model_row_size(v), groups = gsz_model_groups(v), stride = gsz_model_stride(v);
     memset(w, 0, sizeof *w);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->model, v->row_length * sizeof(uint64_t)
@@ -65,9 +61,10 @@ static int start_rows(gsz_work *work, const gsz_modelled *t, row_work *w) {
     w->own = p + 3 * stride, w->u = p + 4 * stride, w->shift = p + 5 * stride;
     w->low = (uint32_t *)(p + 6 * stride);
     p += 7 * stride;
-    w->base = bases > 0 ? p : NULL;
-    w->reference = bases > 1 ? p + whole : p;
-    for (unsigned k = 0; k < t->rounds; k++) w->past[k] = p + ((size_t)bases + k) * whole;
+    w->bases = p;
+    w->reference = p + low;
+    w->base = low > 0 ? w->bases : reference > 0 ? w->reference : NULL;
+    for (unsigned k = 0; k < t->rounds; k++) w->past[k] = p + low + reference + k * whole;
     w->row.rounds = t->rounds;
     w->escaped = (uint32_t *)(p + rows);
     w->context = (uint8_t *)(w->escaped + v->row_length);
@@ -91,8 +88,21 @@ static void prior_row(gsz_work *work, const gsz_modelled *t, const void *array, 
     work->kernels->in_units[t->dtype](row, length, t->unit, most, out);
 }
 
+/* The base of low rank of row i, made together with those of the rows after it. */
+static void next_base(const gsz_kernels *kernels, row_work *w, const gsz_modelled *t, size_t i) {
+    const size_t whole = gsz_wide(t->view.row_length) + gsz_wide(1);
+    if (w->taken == w->ready) {
+        size_t row[GSZ_BASE_ROWS];
+        w->ready = w->taken = 0;
+        for (; i < t->view.rows && w->ready < GSZ_BASE_ROWS; i++)
+            if (t->scales[i] != 0) row[w->ready++] = i;
+        gsz_lowrank_rows(kernels, t->low, t->pairs, row, w->ready, w->bases, whole);
+    }
+    w->base = w->bases + w->taken++ * whole;
+}
+
 static void set_base(gsz_work *work, row_work *w, const gsz_modelled *t, size_t i, size_t length) {
-    if (t->low != NULL) gsz_rows_base(work->kernels, t, i, w->base);
+    if (t->low != NULL) next_base(work->kernels, w, t, i);
     if (t->referenced) prior_row(work, t, t->prior->reference, i, length, GSZ_MAX_REFERENCE, w->reference);
     for (size_t j = 0; t->low != NULL && t->referenced && j < length; j++) w->base[j] = gsz_wrap_add(w->base[j], w->reference[j]);
     for (unsigned k = 0; k < t->rounds; k++) prior_row(work, t, t->prior->past[k], i, length, GSZ_MAX_D, w->past[k]);

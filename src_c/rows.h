@@ -30,9 +30,6 @@ GSZ_INLINE int gsz_is_phased(const gsz_modelled *t) { return gsz_is_random(t->gr
 /* The unit for a bound and unit bits: bin / 2^f.  0 where that is no normal number. */
 double gsz_model_unit(int dtype, int grid, double eb, unsigned unit_bits);
 
-/* Base of a row, tap by tap; for tensors with a low-rank part. */
-void gsz_rows_base(const gsz_kernels *kernels, const gsz_modelled *t, size_t row, int32_t *base);
-
 /* Twins: rows [from, to) of a tensor whose elements begin at x. */
 int gsz_rows_put(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, const void *x, size_t from, size_t to);
 /* x may be NULL: what is decoded is not wanted. */

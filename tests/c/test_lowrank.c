@@ -62,8 +62,8 @@ static int32_t base_at(const gsz_lowrank *l, size_t i, size_t c) {
 
 /* Mean square of what the base leaves, in bins; checks the kernel and the ranges on the way. */
 static double left_over(worker *w, const gsz_lowrank *l, const float *x, unsigned unit_bits) {
-    int16_t row[GSZ_MAX_RANK + 1], *pairs = (int16_t *)malloc(GSZ_LOWRANK_PAIRS(l->rank) * 2 * l->cols * sizeof *pairs + 1);
-    int32_t *base = (int32_t *)malloc(l->cols * sizeof *base);
+    int16_t *pairs = (int16_t *)malloc(GSZ_LOWRANK_PAIRS(l->rank) * 2 * l->cols * sizeof *pairs + 1);
+    int32_t *base = (int32_t *)malloc(GSZ_BASE_ROWS * l->cols * sizeof *base);
     double sum = 0;
     CHECK(l->rank <= GSZ_MAX_RANK && l->shift >= 1 && l->shift <= 30);
     gsz_lowrank_pairs(l, pairs);
@@ -80,8 +80,7 @@ static double left_over(worker *w, const gsz_lowrank *l, const float *x, unsigne
         CHECK(any_a && any_b);
     }
     for (size_t i = 0; i < l->rows; i++) {
-        gsz_lowrank_gather(l, i, row);
-        w->work.kernels->lowrank_row(row, GSZ_LOWRANK_PAIRS(l->rank), pairs, l->cols, l->shift, base);
+        gsz_lowrank_rows(w->work.kernels, l, pairs, &i, 1, base, l->cols);
         for (size_t c = 0; c < l->cols; c++) {
             double d = (double)x[i * l->cols + c] - (double)base[c] / (1 << unit_bits);
             CHECK_EQ(base[c], base_at(l, i, c));
@@ -148,22 +147,23 @@ static void grams(void) {
 
 /* Any int16 at all, as a hostile message has them. */
 static void rows_of_base(void) {
-    enum { COLS = 131 };
-    static int16_t a[64], b[64 * COLS];
-    static int32_t got[COLS];
+    enum { COLS = 131, STRIDE = 140, PAIRS = 64 };
+    static int16_t a[GSZ_BASE_ROWS * 2 * PAIRS], b[2 * PAIRS * COLS];
+    static int32_t got[GSZ_BASE_ROWS * STRIDE];
     uint64_t seed = 4;
     for (unsigned round = 0; round < 200; round++) {
-        const unsigned pairs = round % 33, shift = 1 + round % 30;
+        const unsigned pairs = round % (PAIRS + 1), shift = 1 + round % 30;
         const size_t cols = 1 + check_random(&seed) % COLS;
-        for (size_t k = 0; k < 64; k++) a[k] = (int16_t)(round % 7 ? (uint16_t)check_random(&seed) : 0x8000u);
-        for (size_t k = 0; k < 64 * COLS; k++) b[k] = (int16_t)(round % 7 ? (uint16_t)check_random(&seed) : 0x8000u);
+        for (size_t k = 0; k < sizeof a / sizeof *a; k++) a[k] = (int16_t)(round % 7 ? (uint16_t)check_random(&seed) : 0x8000u);
+        for (size_t k = 0; k < sizeof b / sizeof *b; k++) b[k] = (int16_t)(round % 7 ? (uint16_t)check_random(&seed) : 0x8000u);
         for (size_t m = 0; m <= MASKS; m++) {
-            gsz_kernels_for(m < MASKS ? gsz_cpu_features() & masks[m] : 0)->lowrank_row(a, pairs, b, cols, shift, got);
-            for (size_t c = 0; c < cols; c++) {
+            gsz_kernels_for(m < MASKS ? gsz_cpu_features() & masks[m] : 0)->lowrank_rows(a, pairs, b, cols, shift, got, STRIDE);
+            for (size_t i = 0; i < GSZ_BASE_ROWS * cols; i++) {
+                const size_t r = i / cols, c = i % cols;
                 uint32_t sum = (uint32_t)1 << (shift - 1);
                 for (unsigned k = 0; k < 2 * pairs; k++)
-                    sum += (uint32_t)(int32_t)a[k] * (uint32_t)(int32_t)b[k / 2 * 2 * cols + 2 * c + k % 2];
-                CHECK_EQ(got[c], (int32_t)sum >> shift);
+                    sum += (uint32_t)(int32_t)a[r * 2 * pairs + k] * (uint32_t)(int32_t)b[k / 2 * 2 * cols + 2 * c + k % 2];
+                CHECK_EQ(got[r * STRIDE + c], (int32_t)sum >> shift);
             }
         }
     }
