@@ -71,6 +71,14 @@ def widened(a: np.ndarray, code: int) -> np.ndarray:
     return a.astype(np.float64)
 
 
+def narrowed(wide: np.ndarray, code: int) -> np.ndarray:
+    """float64 as another float, everywhere alike: rounded to nearest, cut off for bfloat16, whose bits it gives."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if code == BFLOAT16:
+            return (wide.astype(np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+        return wide.astype(dtype_of(code))
+
+
 def values_of(data: bytes, code: int) -> tuple[float, ...]:
     """Floats of any dtype from their little-endian bytes."""
     dtype = np.dtype(np.uint16) if code == BFLOAT16 else dtype_of(code)

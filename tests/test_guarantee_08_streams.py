@@ -207,6 +207,16 @@ class TestDecoder:
 
 
 class TestEncoder:
+    def test_a_key_is_sent_after_it_was_asked_for(self):
+        """Once, whether or not the message before is committed by then; again if that key is rolled back."""
+        encoder = gradsz.Encoder(0.1)
+        encoder.encode(update_of(0))
+        encoder.key_frame()             # it did not arrive
+        second = encoder.encode(update_of(1))
+        encoder.rollback(second.token)
+        keys = [encoder.encode(update_of(i)).key for i in range(2, 5)]
+        assert second.key and keys == [True, False, False]
+
     def test_tokens(self):
         encoder = gradsz.Encoder(0.1)
         first = encoder.encode(update_of(0))
