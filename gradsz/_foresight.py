@@ -81,7 +81,7 @@ class Foreseer:
         size = np.abs(g[finite])
         if size.size == 0:
             return []
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             stats = float(np.float32(size.mean())), float(np.float32(size.std()))
         if not np.isfinite(stats).all():
             return []
@@ -177,7 +177,7 @@ def _joint_scale(items: list[tuple]) -> float:
         if bound > 0 and code in _arrays.FLOATING:
             x = _arrays.widened(data, code).reshape(-1)
             x = x[np.isfinite(x)]
-            count, low, high = count + x.size, min(low, x.min(initial=math.inf)), max(high, x.max(initial=-math.inf))
+            count, low, high = count + x.size, min(low, float(x.min(initial=math.inf))), max(high, float(x.max(initial=-math.inf)))
             with np.errstate(over="ignore"):
                 squares += float(x @ x)
-    return 0.0 if not count else float(high - low) if mode == _params.MODES["rel"] else math.sqrt(squares / count)
+    return 0.0 if not count else high - low if mode == _params.MODES["rel"] else math.sqrt(squares / count)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gradsz._state import MOST as LARGEST
 from gradsz._state import Kept
 
 DIRECT, SAME, OPPOSITE, KERNELS = range(4)          # modes: not at all; signs of the round before, or their opposites; of kernels
@@ -97,7 +98,10 @@ def _standardised(integers: np.ndarray) -> np.ndarray:
     deviation = math.isqrt((n * squares - total * total) << 2 * FRACTION) // n
     if deviation == 0:
         return np.zeros(size.shape, np.int64)
-    return np.clip((((size << FRACTION) - mean) << FRACTION) // deviation, -MOST, MOST)
+
+    def standardised(x: np.ndarray) -> np.ndarray:
+        return np.clip((((x << FRACTION) - mean) << FRACTION) // deviation, -MOST, MOST)
+    return standardised(size) if n <= LARGEST else standardised(np.arange(LARGEST + 1))[size]       # divisions take time
 
 
 def _signs(told: Told, integers: np.ndarray) -> np.ndarray:

@@ -120,7 +120,7 @@ class Snapshot:
             meta = json.loads(tensors["meta"].tobytes())
             if meta["format"] != FORMAT or meta["kind"] != kind:
                 raise ValueError
-            rounds = tuple({name: Kept(tensors[f"round/{k}/{i}"], float.fromhex(step), code, tensors.get(f"momentum/{k}/{i}"), weight)
+            rounds = tuple({name: _kept(tensors, f"{k}/{i}", float.fromhex(step), code, weight)
                             for i, (name, step, code, weight) in enumerate(round_)} for k, round_ in enumerate(meta["rounds"]))
             state = meta["state"]
             layout = _tuples(state["layout"]) if state else ()
@@ -130,6 +130,13 @@ class Snapshot:
             raise
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise CorruptError(f"not a snapshot of {kind}: {type(error).__name__}") from None
+
+
+def _kept(tensors: dict[str, np.ndarray], at: str, step: float, code: int, weight: int) -> Kept:
+    integers, momentum = tensors[f"round/{at}"], tensors.get(f"momentum/{at}")
+    if momentum is not None and (momentum.shape, momentum.dtype) != (integers.shape, np.int32) or not 0 <= weight <= 1 << 16:
+        raise ValueError("a momentum of another shape")
+    return Kept(integers, step, code, momentum, weight)
 
 
 def _tuples(value):

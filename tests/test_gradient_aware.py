@@ -128,6 +128,11 @@ def test_by_hand():
     assert momentum.tolist() == [-ONE // 2, ONE // 2] and weight == ONE // 2 and prediction.tolist() == [0.0, -7.0]
 
 
+def test_large_tensors_are_standardised_likewise():
+    k = np.random.default_rng(0).integers(-32767, 32768, 40_000)
+    assert _prediction._standardised(k.astype(np.int16)).tolist() == _reference.standardised(k.tolist())
+
+
 def test_kernels():
     """Seven of nine, or three of four, have one sign; zeros count for the majority, and more of them cannot win it."""
     signs = np.ones((2, 3, 3, 3), np.int8)
@@ -413,6 +418,19 @@ class TestDecoder:
         assert len(set(sizes[4:])) == 1 and sizes[-1] < 3 * 6 * sum(x.size for x in update.values()) + 3000
         restored = gradsz.Decoder.from_bytes(decoder.to_bytes())
         assert restored._state.digest() == decoder._state.digest() and restored.nbytes == decoder.nbytes
+
+    def test_a_wrong_snapshot(self):
+        decoder = gradsz.Decoder()
+        encoder = gradsz.Encoder(0.02, predictor=CORRECTED)
+        for update in gradients(2, SHAPES):
+            decoder.decode(encoder.encode(update))
+        tensors = gradsz.decompress_tensors(decoder.to_bytes())
+        for wrong in (tensors["momentum/0/0"][:3], tensors["momentum/0/0"].astype(np.int64)):
+            with pytest.raises(gradsz.CorruptError):
+                gradsz.Decoder.from_bytes(gradsz.compress_tensors(tensors | {"momentum/0/0": wrong}, 0))
+        with pytest.raises(gradsz.CorruptError):
+            meta = tensors["meta"].tobytes().replace(b"4588]", b"-4588]")
+            gradsz.Decoder.from_bytes(gradsz.compress_tensors(tensors | {"meta": np.frombuffer(meta, np.uint8)}, 0))
 
     def test_out_of_reach_of_other_calls(self):
         encoder = gradsz.Encoder(0.02, predictor=CORRECTED)
