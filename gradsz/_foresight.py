@@ -15,7 +15,7 @@ from gradsz.gradient_aware import GradientAware
 SAMPLE = 1 << 16            # elements of a tensor that are coded to choose
 BLOCKS = 8                  # that the rows of a sample come from
 GAIN = 0.995                # of the direct bytes: what a prediction must stay below
-ALIKE = 0.6                 # part of the signs that persist, or flip, from which on it is tried
+ALIKE = 0.6                 # part of the signs that must persist, or flip, for a trial
 AUTO, ALIGNED, CENTRED = (_params.GRIDS[name] for name in ("auto", "aligned", "centred"))
 FAST = _params.LEVELS["fast"]            # the gradient model, which would use predictions, is not
 ABS = _params.MODES["abs"]
@@ -77,7 +77,7 @@ class Foreseer:
         return best
 
     def _candidates(self, g: np.ndarray, finite: np.ndarray, before: np.ndarray) -> list[Told]:
-        """What is worth a trial."""
+        """What is worth a trial, for values g (0 where they are not finite) after those of the round before."""
         size = np.abs(g[finite])
         if size.size == 0:
             return []
@@ -111,9 +111,7 @@ class _Trial:
         _, self.code, self.shape, self.data, _, self.mode, *_ = item
         self.item, self.eb, self.reference = item, eb, reference
         self.rows = _rows(self.shape)
-        n = math.prod(self.shape)
-        self.part = 1.0 if self.rows is None else len(self.rows) / (self.shape[0] if self.shape else 1)
-        assert n > 0
+        self.part = 1.0 if self.rows is None else len(self.rows) / self.shape[0]
 
     def bits(self, prediction: np.ndarray | None) -> float:
         reference = None if self.reference is None else self._sampled(self.reference)

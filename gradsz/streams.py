@@ -131,9 +131,9 @@ class Encoder:
         place = (self.stream, sequence, key, self.history, 0 if key else before.digest())
         options = self._options if slot is None else self._options | {"slot": slot}
         foreseer = None if self._aware is None or key else Foreseer(self._aware, before.rounds[0])
-        past = before.past() if self._aware is None else []         # either way of using earlier rounds, not both
+        past = before.past() if self._aware is None else []         # one use of earlier rounds or the other
         data = compress_items(given, self._bound, reference=reference, past=past, foreseer=foreseer, stream=place, **options)
-        round_, errors = self._look_back(data, given, reference, before)
+        round_, errors = self._look_back(data, given, reference, before, past)
         state = before.after(round_, key, sequence, layout)
         self._pending = _Pending((sequence, state.digest()), state, errors, self._key_wanted)
         self._key_wanted = False
@@ -192,13 +192,13 @@ class Encoder:
         return array + error
 
     def _look_back(self, data: bytes, given: Mapping[str, Any], reference: Mapping[str, Any] | None,
-                   before: State) -> tuple[Round, dict[str, np.ndarray]]:
+                   before: State, past: list[dict[str, np.ndarray]]) -> tuple[Round, dict[str, np.ndarray]]:
         """What both ends keep of the message; what it left out."""
         if not self.history and not self.error_feedback:
             return {}, {}
         message = _core.Message(data)
         foresight = _foreseen(message, before.rounds)
-        decoded = decode_tensors(message, None, False, reference, before.past(), foresight.predictions)
+        decoded = decode_tensors(message, None, False, reference, past, foresight.predictions)
         errors = {}
         for name in _bounded(message) if self.error_feedback else ():
             array, code = _arrays.take(given[name])
