@@ -21,8 +21,8 @@ def write(rule: Rule, told: list[Told]) -> bytes:
     predicted = [of_tensor for of_tensor in told if of_tensor.mode != DIRECT]
     if not predicted:
         return head if rule.bias_corrected else b""
-    arrays: dict[str, np.ndarray] = {MODES: np.array([of_tensor.mode for of_tensor in told], np.uint8),
-              STATS: np.array([(of_tensor.mean, of_tensor.deviation) for of_tensor in predicted], np.float32).reshape(-1)}
+    stats = [(of_tensor.mean, of_tensor.deviation) for of_tensor in predicted]
+    arrays: dict[str, np.ndarray] = {MODES: np.array([of_tensor.mode for of_tensor in told], np.uint8), STATS: np.array(stats, np.float32).reshape(-1)}
     kernels = [of_tensor.kernels for of_tensor in predicted if of_tensor.kernels is not None]
     if kernels:
         signs = np.concatenate(kernels)
@@ -31,7 +31,9 @@ def write(rule: Rule, told: list[Told]) -> bytes:
 
 
 def read(note: bytes, entries: list[tuple], before: Mapping[str, Kept]) -> tuple[Rule, dict[str, Told]]:
-    """Of the tensors of a message, given its entries, that were kept in the round before and are still what they were.  No bytes: none is predicted.
+    """Of the tensors of a message, given its entries, that were kept in the round before and are still what they were.
+
+    No bytes: none is predicted.
 
     Raises
     ------
