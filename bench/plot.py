@@ -1,5 +1,5 @@
 """The pictures: how small and how fast, one column of panels for each bound; the error of means against bits;
-accuracy after training against bytes."""
+accuracy after training against bytes; the time of a round against bandwidth."""
 import matplotlib
 
 matplotlib.use("Agg")
@@ -138,5 +138,32 @@ def plot_training(findings, path):
         training_panel(axes, findings, network)
     grid[0][0].invert_yaxis()
     figure.suptitle("Bars: one standard deviation over seeds. Numbers: times fewer bytes than float32.", fontsize=11)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+# ---- fedsz.py ----------------------------------------------------------------------------------
+
+WAYS_TO_SEND = {"none": "black", "SZ 2": "tab:cyan", "SZ3": "tab:blue", "gradsz fast": "tab:orange", "gradsz balanced": "tab:red"}
+
+
+def plot_rounds(found, path):
+    """found: {rel: ways to send}, each with a name and the seconds of a round by bandwidth."""
+    bandwidths = np.geomspace(1e6, 1e10, 81)
+    figure, grid = plt.subplots(1, len(found), figsize=(1 + 4.2 * len(found), 4.6), squeeze=False, sharex=True, sharey=True, layout="constrained")
+    for axes, (rel, ways) in zip(grid.flat, found.items()):
+        for way in ways:
+            axes.plot(bandwidths, way.round(bandwidths), label=way.name, color=WAYS_TO_SEND.get(way.name, "tab:red"),
+                      linestyle="--" if "reference" in way.name else ":" if way.name == "none" else "-")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xticks([1e6, 1e7, 1e8, 1e9, 1e10], ["1 M", "10 M", "100 M", "1 G", "10 G"])
+        axes.grid(alpha=0.25, which="both", linewidth=0.5)
+        axes.set_title(f"rel {rel:g}", fontsize=10)
+        axes.set_xlabel("bits a second")
+    grid[0][0].set_ylabel("seconds of a round: compress, send, decompress")
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.suptitle("Down: better. ResNet-18's shapes, drawn weights, one thread.", fontsize=11)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
     figure.savefig(path, dpi=110)
     plt.close(figure)

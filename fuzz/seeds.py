@@ -80,6 +80,15 @@ def quantised():
     yield "spherical", holes[:400], gradsz.Spherical(0.6, 7), bytes([0, 0, 90, 153, 1])
 
 
+def streamed():
+    """A key, and what follows it with predictions: kernels of one sign, magnitudes that stay; and signs that flip."""
+    size, own = 1 + abs(noise[:864].reshape(8, 12, 3, 3)), np.random.default_rng(8)
+    encoder = gradsz.Encoder(1e-2, predictor=gradsz.GradientAware(bias_corrected=True), stream=7, lossy=lambda *_: True)
+    for turn in (1, -1):
+        signs = np.sign(own.normal(size=(8, 12, 1, 1)))
+        yield encoder.encode({"w": (size * signs).astype(np.float32), "b": (turn * noise).astype(np.float32)})
+
+
 def messages():
     for name, array, options in arrays():
         yield name, gradsz.compress(array, **options)
@@ -91,6 +100,8 @@ def messages():
     yield "model", gradsz.compress_tensors(model, 1e-2, lossy=lambda name, a: name != "steps")
     for name, array, quantiser, _ in quantised():
         yield name + "_quantised", gradsz.compress(array, quantiser)
+    for name, message in zip(("stream_key", "stream_note"), streamed()):
+        yield name, message
 
 
 def of_streams():

@@ -13,6 +13,7 @@ from gradsz.api import compress, compress_bound, decompress
 from gradsz.errors import (CorruptError, GradszError, LimitError, ParameterError, StateMismatchError, TruncatedError,
                            UnsupportedDtypeError, UnsupportedError)
 from gradsz.fedsz import FedSZ
+from gradsz.gradient_aware import GradientAware
 from gradsz.quantized import Quantized, dequantize, quantize
 from gradsz.quantisers import M22, Quantiser, SparseDithering, Spherical, quantiser_from_json
 from gradsz.reader import Reader, open
@@ -22,7 +23,7 @@ from gradsz.tensors import compress_tensors, decompress_tensors
 __version__ = "0.1.0.dev0"
 
 __all__ = ["compress", "decompress", "compress_bound", "compress_tensors", "decompress_tensors", "open", "Reader",
-           "Encoder", "Decoder", "DecoderPool", "StreamMessage", "Broadcaster", "Receiver",
+           "Encoder", "Decoder", "DecoderPool", "StreamMessage", "GradientAware", "Broadcaster", "Receiver",
            "quantize", "dequantize", "Quantized", "FedSZ",
            "SparseDithering", "Spherical", "M22", "Quantiser", "quantiser_from_json",
            "CodeLength", "code_length",

@@ -82,6 +82,14 @@ def narrowed(a: np.ndarray, like: np.ndarray, code: int) -> object:
     return halves.view(like.dtype) if like.dtype != np.uint16 else _torch.from_numpy(halves, True)
 
 
+def as_float(wide: np.ndarray, code: int) -> np.ndarray:
+    """float64 as another float, everywhere alike: rounded to nearest, cut off for bfloat16, whose bits it gives."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if code == BFLOAT16:
+            return (wide.astype(np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+        return wide.astype(dtype_of(code))
+
+
 def values_of(data: bytes, code: int) -> tuple[float, ...]:
     """Floats of any dtype from their little-endian bytes."""
     dtype = np.dtype(np.uint16) if code == BFLOAT16 else dtype_of(code)

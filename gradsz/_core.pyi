@@ -15,8 +15,8 @@ _Entry = tuple[str | None, int, tuple[int, ...], int, int, int, int, float, int,
 
 # what both ends have: a reference, and earlier rounds
 _Prior = tuple[_Bytes | None, list[_Bytes]]
-# id, sequence, key, history, digest
-_Stream = tuple[int, int, bool, int, int]
+# id, sequence, key, history, digest, note (empty = none)
+_Stream = tuple[int, int, bool, int, int, bytes]
 
 # members of a gsz_quantiser
 _Quantiser = tuple[int, float, bool, int, int, int, int, float, float, float, float]

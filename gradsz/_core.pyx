@@ -22,6 +22,8 @@ cdef extern from "gradsz.h" nogil:
         int key
         unsigned history
         uint64_t digest
+        const uint8_t *note
+        size_t note_size
     ctypedef struct gsz_options:
         unsigned cpu_mask
         unsigned nthreads
@@ -329,11 +331,12 @@ def encode(list items, bint named, nthreads, seed=None, slot=None, bint bound_ov
     bound_over: whether bounds are relative to the values of all items together.
     quantisers, one an item: None, or the members of a gsz_quantiser.
     priors, one an item: None, or what both ends have: a buffer or None, and a list of up to two of earlier rounds.
-    stream: None, or (id, sequence, key, history, digest).
+    stream: None, or (id, sequence, key, history, digest, note).
     """
     cdef _Inputs inputs = _Inputs(items, quantisers, priors)
     cdef gsz_options options
     cdef gsz_stream place
+    cdef const unsigned char[::1] note
     cdef uint8_t *data = NULL
     cdef size_t size = 0
     cdef int status
@@ -345,7 +348,9 @@ def encode(list items, bint named, nthreads, seed=None, slot=None, bint bound_ov
         options.slot, options.slots = slot
     options.bound_over = bound_over
     if stream is not None:
-        place.id, place.sequence, place.key, place.history, place.digest = stream
+        place.id, place.sequence, place.key, place.history, place.digest, note = stream
+        place.note_size = note.shape[0]
+        place.note = &note[0] if place.note_size else NULL
         options.stream = &place
     if inputs.nbytes > RELEASE_GIL:
         with nogil:
@@ -447,11 +452,12 @@ cdef class Message:
 
     @property
     def stream(self):
-        """(id, sequence, key, history, digest) of a message of a stream, else None."""
+        """(id, sequence, key, history, digest, note) of a message of a stream, else None."""
         cdef gsz_stream place
         if not gsz_message_stream(self.message, &place):
             return None
-        return (place.id, place.sequence, bool(place.key), place.history, place.digest)
+        note = PyBytes_FromStringAndSize(<char *>place.note, place.note_size) if place.note_size else b""
+        return (place.id, place.sequence, bool(place.key), place.history, place.digest, note)
 
     def decode_into(self, list outs not None, list priors=None):
         """Decode tensors into writeable contiguous buffers of exactly their nbytes: one a tensor, None = not wanted.

@@ -5,6 +5,8 @@ import math
 import operator
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from gradsz import _torch
 from gradsz.errors import ParameterError
 
@@ -57,6 +59,9 @@ def mode(value: object) -> int:
 
 
 def predictor(value: object) -> int:
+    from gradsz.gradient_aware import GradientAware
+    if value == "gradient-aware" or isinstance(value, GradientAware):
+        raise ParameterError("gradient-aware prediction needs the rounds before: use gradsz.Encoder(..., predictor='gradient-aware')")
     return _choice("predictor", value, PREDICTORS)
 
 
@@ -119,6 +124,17 @@ def integer(name: str, value: object, least: int, most: int | None = None) -> in
         raise ParameterError(f"{name} must be an integer, not {value!r}") from None
     if n < least or (most is not None and n > most):
         raise ParameterError(f"{name} is {n}; it must be " + (f"at least {least}" if most is None else f"between {least} and {most}"))
+    return n
+
+
+def number(what: str, value: object, low: float, high: float, bounds: str) -> float:
+    """A float between two ends, each of which `bounds`, such as "(]", lets in or not."""
+    if isinstance(value, (bool, str, bytes)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise ParameterError(f"{what} must be a number, not {value!r}")
+    n = float(value)
+    ends = (low < n if bounds[0] == "(" else low <= n) and (n < high if bounds[1] == ")" else n <= high)
+    if not ends:
+        raise ParameterError(f"{what} is {value!r}; allowed is {bounds[0]}{low:g}, {high:g}{bounds[1]}")
     return n
 
 

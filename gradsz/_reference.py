@@ -239,6 +239,7 @@ class Stream:
     id: int
     sequence: int
     digest: int
+    note: bytes
 
 
 def read_table(table: Bytes, flags: int) -> Table:
@@ -264,8 +265,14 @@ def read_table(table: Bytes, flags: int) -> Table:
 def read_stream(table: Bytes) -> Stream:
     """3.6"""
     kind = table.integer(1)
-    known(kind >> 1 <= 2, "kind of a message of a stream")
-    return Stream(kind & 1 > 0, kind >> 1, table.integer(8), table.varint(), 0 if kind & 1 else table.integer(8))
+    key, history, noted = kind & 1 > 0, kind >> 1 & 63, kind >> 7 > 0
+    known(history <= 2, "kind of a message of a stream")
+    stream = Stream(key, history, table.integer(8), table.varint(), 0 if key else table.integer(8), b"")
+    if noted:
+        corrupt_unless(not key, "a key with a note")
+        stream.note = table.take(table.varint())
+        corrupt_unless(len(stream.note) > 0, "a note without bytes")
+    return stream
 
 
 def read_prior(table: Bytes, entries: list[Entry]) -> int:
@@ -304,6 +311,88 @@ def prior_of(table: Table, reference, past) -> dict[int, Prior]:
     if checksum != table.checksum:
         raise StateMismatchError("what both ends have differs")
     return found
+
+
+# ---- 3.8 gradient-aware prediction
+
+@dataclass
+class Kept:
+    """Of a tensor after a message, in C order."""
+    dtype: int
+    shape: tuple[int, ...]
+    integers: list[int]
+    momentum: list[int]
+    weight: int = 0
+    prediction: list[float] | None = None       # of the message; without the caller's reference, not yet rounded to the dtype
+
+
+def foresee(note: bytes, entries: list[Entry], before: dict[str, Kept]) -> dict[str, Kept]:
+    """Predictions, momenta and weights of the known tensors of a message; `integers` are still those before it."""
+    cursor = Bytes(note or b"\0\0\0")
+    flags, beta = cursor.integer(1), cursor.integer(2) + 1
+    known(flags < 2, "flags of a note")
+    corrected = flags == 1
+    is_known = [entry.elements > 0 and entry.name in before and
+                (before[entry.name].dtype, before[entry.name].shape) == (entry.dtype, entry.shape) for entry in entries]
+    arrays = decode(cursor.rest(), max_output=9 * len(entries) + sum(entry.elements for entry in entries)) if cursor.left else {}
+    corrupt_unless(not arrays or {"m", "s"} <= set(arrays) <= {"m", "s", "1", "2"}, "arrays of a note")
+    for name, array in arrays.items():
+        corrupt_unless(array.ndim == 1 and array.dtype == ("float32" if name == "s" else "uint8"), "an array of a note")
+    modes = arrays["m"].tolist() if arrays else [0] * len(entries)
+    corrupt_unless(len(modes) == len(entries) and any(modes) == bool(arrays), "modes")
+    stats, level1, level2 = [Bytes(arrays[name].tobytes() if name in arrays else b"") for name in "s12"]
+    first, second = Bits(level1.rest()), Bits(level2.rest())
+    result = {}
+    for entry, mode, here in zip(entries, modes, is_known, strict=True):
+        corrupt_unless(mode <= 3 and (here or mode == 0), "mode")
+        if here:
+            mean, deviation = (read_stat(stats), read_stat(stats)) if mode else (0.0, 0.0)
+            kernels = read_kernels(entry, first, second) if mode == 3 else []
+            result[entry.name] = advance(before[entry.name], mode, mean, deviation, kernels, beta, corrected)
+    stats.end()
+    first.end()
+    second.end()
+    corrupt_unless(("1" in arrays) == ("2" in arrays) == (3 in modes), "bitmaps")
+    return result
+
+
+def read_stat(stats: Bytes) -> float:
+    value = float(np.frombuffer(stats.take(4), "<f4")[0])
+    corrupt_unless(math.isfinite(value) and value >= 0, "mean or deviation")
+    return value
+
+
+def read_kernels(entry: Entry, first: Bits, second: Bits) -> list[int]:
+    """The sign of each element: 0 in kernels that are not predicted."""
+    size = math.prod(entry.shape[2:])
+    corrupt_unless(len(entry.shape) >= 3 and size >= 4, "a tensor without kernels")
+    signs = [(1 if second.take(1) else -1) if first.take(1) else 0 for _ in range(entry.elements // size)]
+    return [sign for sign in signs for _ in range(size)]
+
+
+def advance(kept: Kept, mode: int, mean: float, deviation: float, kernels: list[int], beta: int, corrected: bool) -> Kept:
+    signs = kernels if mode == 3 else [((k > 0) - (k < 0)) * (0, 1, -1)[mode] for k in kept.integers]
+    counted = [corrected or mode in (1, 2) or mode == 3 and sign != 0 for sign in signs]
+    momentum = [toward(m, z, beta) if here else m for m, z, here in zip(kept.momentum, standardised(kept.integers), counted, strict=True)]
+    weight = toward(kept.weight, 2**16, beta) if corrected else kept.weight
+    prediction = []
+    for m, sign in zip(momentum, signs, strict=True):
+        a = float((m << 16) // weight if corrected else m) * 2.0**-16 * deviation
+        a = a + mean
+        prediction.append(sign * (max(a, 0.0) if corrected else abs(a)) if sign else 0.0)
+    return Kept(kept.dtype, kept.shape, kept.integers, momentum, weight, [p or 0.0 for p in prediction] if mode else None)
+
+
+def toward(x: int, y: int, beta: int) -> int:
+    return x + (beta * (y - x) + 2**15 >> 16)
+
+
+def standardised(integers: list[int]) -> list[int]:
+    sizes = [abs(k) for k in integers]
+    n, total = len(sizes), sum(sizes)
+    mean = (total << 16) // n
+    deviation = math.isqrt((n * sum(size * size for size in sizes) - total * total) << 32) // n
+    return [max(-2**26, min(2**26, ((size << 16) - mean << 16) // deviation)) if deviation else 0 for size in sizes]
 
 
 def read_entries(table: Bytes, named: bool) -> list[Entry]:

@@ -13,7 +13,7 @@ from gradsz.errors import CorruptError, GradszError
 from gradsz.tensors import compress_tensors, decompress_tensors
 
 MOST = 32767            # of the integers that stand for a round's values
-FORMAT = 1              # of snapshots
+FORMAT = 2              # of snapshots
 
 
 def digest_of(parts: Iterable[tuple[str, np.ndarray]]) -> int:
@@ -33,6 +33,8 @@ class Kept:
     integers: np.ndarray        # int16
     step: float
     code: int                   # of the dtype
+    momentum: np.ndarray | None = None      # int32, in 2^-16: of gradient-aware prediction, as the weight; None: zeros
+    weight: int = 0
 
     @classmethod
     def of(cls, wide: np.ndarray, code: int) -> Kept:
@@ -43,11 +45,17 @@ class Kept:
             return cls(np.zeros(wide.shape, np.int16), 0.0, code)
         return cls(np.clip(np.rint(wide / step), -MOST, MOST).astype(np.int16), step, code)
 
+    def parts(self, name: str) -> list[tuple[str, np.ndarray]]:
+        """What a digest is made of."""
+        parts = [(f"{name}:{self.integers.shape}:{self.step.hex()}:{self.code}", self.integers.astype("<i2", copy=False))]
+        return parts if self.momentum is None else [*parts, (f":{self.weight}", self.momentum.astype("<i4", copy=False))]
+
+    @property
+    def nbytes(self) -> int:
+        return self.integers.nbytes + (0 if self.momentum is None else self.momentum.nbytes)
+
     def values(self) -> np.ndarray:
-        wide = self.integers.astype(np.float64) * self.step
-        if self.code == _arrays.BFLOAT16:           # its bits; any rounding does, as long as it is everywhere the same
-            return (wide.astype(np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
-        return wide.astype(_arrays.dtype_of(self.code))
+        return _arrays.as_float(self.integers.astype(np.float64) * self.step, self.code)
 
 
 Round = dict[str, Kept]
@@ -68,8 +76,7 @@ class State:
 
     def digest(self, skip: int = 0) -> int:
         """64 bits of names and integers."""
-        return digest_of((f"{name}:{kept.integers.shape}:{kept.step.hex()}:{kept.code}", kept.integers.astype("<i2", copy=False))
-                         for round_ in self.rounds[skip:skip + self.history] for name, kept in round_.items())
+        return digest_of(part for round_ in self.rounds[skip:skip + self.history] for name, kept in round_.items() for part in kept.parts(name))
 
     def after(self, round_: Round, key: bool, sequence: int, layout: tuple) -> State:
         """With one round more."""
@@ -78,7 +85,7 @@ class State:
 
     @property
     def nbytes(self) -> int:
-        return 256 + sum(kept.integers.nbytes + len(name) + 128 for round_ in self.rounds for name, kept in round_.items())
+        return 256 + sum(kept.nbytes + len(name) + 128 for round_ in self.rounds for name, kept in round_.items())
 
 
 @dataclass
@@ -94,8 +101,9 @@ class Snapshot:
         tensors: dict[str, np.ndarray] = {}
         rounds = []
         for k, round_ in enumerate(self.state.rounds if self.state else ()):
-            rounds.append([(name, kept.step.hex(), kept.code) for name, kept in round_.items()])
+            rounds.append([(name, kept.step.hex(), kept.code, kept.weight) for name, kept in round_.items()])
             tensors |= {f"round/{k}/{i}": kept.integers for i, kept in enumerate(round_.values())}
+            tensors |= {f"momentum/{k}/{i}": kept.momentum for i, kept in enumerate(round_.values()) if kept.momentum is not None}
         names = []
         for i, (name, array) in enumerate(self.arrays.items()):
             names.append(name)
@@ -112,8 +120,8 @@ class Snapshot:
             meta = json.loads(tensors["meta"].tobytes())
             if meta["format"] != FORMAT or meta["kind"] != kind:
                 raise ValueError
-            rounds = tuple({name: Kept(tensors[f"round/{k}/{i}"], float.fromhex(step), code) for i, (name, step, code) in enumerate(round_)}
-                           for k, round_ in enumerate(meta["rounds"]))
+            rounds = tuple({name: _kept(tensors, f"{k}/{i}", float.fromhex(step), code, weight)
+                            for i, (name, step, code, weight) in enumerate(round_)} for k, round_ in enumerate(meta["rounds"]))
             state = meta["state"]
             layout = _tuples(state["layout"]) if state else ()
             return cls(kind, State(state["sequence"], state["history"], rounds, layout) if state else None, meta["settings"],
@@ -122,6 +130,13 @@ class Snapshot:
             raise
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise CorruptError(f"not a snapshot of {kind}: {type(error).__name__}") from None
+
+
+def _kept(tensors: dict[str, np.ndarray], at: str, step: float, code: int, weight: int) -> Kept:
+    integers, momentum = tensors[f"round/{at}"], tensors.get(f"momentum/{at}")
+    if momentum is not None and (momentum.shape, momentum.dtype) != (integers.shape, np.int32) or not 0 <= weight <= 1 << 16:
+        raise ValueError("a momentum of another shape")
+    return Kept(integers, step, code, momentum, weight)
 
 
 def _tuples(value):

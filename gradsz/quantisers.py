@@ -65,16 +65,6 @@ def quantiser_from_json(text: str) -> Quantiser:
         raise ParameterError(f"not the JSON of a quantiser ({type(error).__name__}: {error}): {str(text)[:80]!r}") from None
 
 
-def _number(what: str, value: object, low: float, high: float, bounds: str) -> float:
-    if isinstance(value, (bool, str, bytes)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise ParameterError(f"{what} must be a number, not {value!r}")
-    number = float(value)
-    ends = (low < number if bounds[0] == "(" else low <= number) and (number < high if bounds[1] == ")" else number <= high)
-    if not ends:
-        raise ParameterError(f"{what} is {value!r}; allowed is {bounds[0]}{low:g}, {high:g}{bounds[1]}")
-    return number
-
-
 def _set(q: object, **members: Any) -> None:
     for name, value in members.items():
         object.__setattr__(q, name, value)
@@ -125,7 +115,7 @@ class SparseDithering(Quantiser):
     def __post_init__(self) -> None:
         if not isinstance(self.unbiased, bool):
             raise ParameterError(f"unbiased must be True or False, not {self.unbiased!r}")
-        _set(self, nu=_number("nu", self.nu, 2.0**-40, 2.0**40, "[]"), seed=_params.seed(self.seed))
+        _set(self, nu=_params.number("nu", self.nu, 2.0**-40, 2.0**40, "[]"), seed=_params.seed(self.seed))
 
     def settings(self, arrays: list[Coded]) -> list[Settings]:
         return [(1, self.nu, self.unbiased, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0)] * len(arrays)
@@ -187,7 +177,7 @@ class Spherical(Quantiser):
         seed = _params.seed(self.seed)
         if seed is None:
             raise ParameterError("seed is None; Spherical needs an integer between 0 and 2**64 - 1")
-        _set(self, alpha=_number("alpha", self.alpha, 0, 1, "()"), block=_params.integer("block", self.block, 2, 256), seed=seed)
+        _set(self, alpha=_params.number("alpha", self.alpha, 0, 1, "()"), block=_params.integer("block", self.block, 2, 256), seed=seed)
         if self.expected_trials > self.MOST_TRIALS:
             raise ParameterError(f"alpha {self.alpha:g} takes {self.expected_trials:.3g} directions for a block of {self.block}, "
                                  f"more than {self.MOST_TRIALS:,}: choose a larger alpha or smaller blocks")
@@ -267,9 +257,9 @@ class M22(Quantiser):
         if self.keep is not None and self.budget is not None:
             raise ParameterError(f"keep={self.keep!r} and budget={self.budget!r} both say how much is kept: give one of them")
         if self.keep is not None:
-            _set(self, keep=_number("keep", self.keep, 0, 1, "(]"))
+            _set(self, keep=_params.number("keep", self.keep, 0, 1, "(]"))
         if self.budget is not None:
-            _set(self, budget=_number("budget", self.budget, 0, 64, "(]"))
+            _set(self, budget=_params.number("budget", self.budget, 0, 64, "(]"))
 
     @property
     def kept(self) -> float:

@@ -6,20 +6,23 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gradsz import _arrays, _core, _params
+from gradsz import _arrays, _core, _note, _params
+from gradsz._foresight import Foreseer
+from gradsz._prediction import Foresight, foresee
 from gradsz._state import Kept, Round, Snapshot, State, digest_of
 from gradsz.api import message_bytes
 from gradsz.errors import ParameterError, StateMismatchError
+from gradsz.gradient_aware import GradientAware
 from gradsz.tensors import compress_items, decode_tensors
 
 if TYPE_CHECKING:
     from gradsz._core import _Stream
-    from gradsz._params import Bytes
+    from gradsz._params import Bytes, Predictor
 
 __all__ = ["Encoder", "Decoder", "DecoderPool", "Broadcaster", "Receiver", "StreamMessage"]
 
@@ -47,6 +50,7 @@ class _Pending:
     token: tuple[int, int]
     state: State
     errors: dict[str, np.ndarray]
+    key_wanted: bool
 
 
 class Encoder:
@@ -58,6 +62,9 @@ class Encoder:
         The same in every round.
     history : int
         Earlier rounds that both ends keep and the gradient model may use, 0 to 2.  0: every message stands alone.
+    predictor : str or GradientAware
+        As in `compress_tensors`; or ``"gradient-aware"``, which is ``GradientAware()``: predict tensors from the round before and from
+        signs that are sent, instead of what the gradient model does with earlier rounds.  It takes a history of 1 or more.
     error_feedback : bool
         Add what a message left out to the next update, so that coarse biased bounds train.
     stream : int, optional
@@ -80,7 +87,8 @@ class Encoder:
     (False, 2, True)
     """
 
-    def __init__(self, error_bound: float, *, history: int = 1, error_feedback: bool = False, stream: int | None = None, **options: Any):
+    def __init__(self, error_bound: float, *, history: int = 1, predictor: Predictor | Literal["gradient-aware"] | GradientAware = "auto",
+                 error_feedback: bool = False, stream: int | None = None, **options: Any):
         if history not in (0, 1, 2):
             raise ParameterError(f"history is {history!r}; 0, 1 or 2 earlier rounds can be kept")
         if "reference" in options:
@@ -88,7 +96,10 @@ class Encoder:
         _params.error_bound(error_bound)
         self.stream = _identifier(stream)
         self.history, self.error_feedback = history, bool(error_feedback)
-        self._bound, self._options = error_bound, options
+        self._aware = GradientAware() if predictor == "gradient-aware" else predictor if isinstance(predictor, GradientAware) else None
+        if self._aware is not None and not history:
+            raise ParameterError("history is 0; gradient-aware prediction needs at least 1 earlier round")
+        self._bound, self._options = error_bound, options if self._aware is not None else {"predictor": predictor} | options
         self._state: State | None = None
         self._errors: dict[str, np.ndarray] = {}
         self._pending: _Pending | None = None
@@ -119,18 +130,21 @@ class Encoder:
         wanted = {name: _wide(*taken[name]) + error for name, error in self._errors.items() if name in taken and _fits(error, *taken[name])}
         given: dict[str, Any] = {**update, **{name: _arrays.narrowed(np.asarray(x), *taken[name]) for name, x in wanted.items()}}
         place = (self.stream, sequence, key, self.history, 0 if key else before.digest())
-        options, past = self._options if slot is None else self._options | {"slot": slot}, before.past()
-        data = compress_items(given, self._bound, reference=reference, past=past, stream=place, **options)
-        round_, errors = self._look_back(data, taken, wanted, reference, past)
+        options = self._options if slot is None else self._options | {"slot": slot}
+        foreseer = None if self._aware is None or key else Foreseer(self._aware, before.rounds[0])
+        past = before.past() if self._aware is None else []         # one use of earlier rounds or the other
+        data = compress_items(given, self._bound, reference=reference, past=past, foreseer=foreseer, stream=place, **options)
+        round_, errors = self._look_back(data, taken, wanted, reference, before, past)
         state = before.after(round_, key, sequence, layout)
-        self._pending = _Pending((sequence, state.digest()), state, errors)
+        self._pending = _Pending((sequence, state.digest()), state, errors, self._key_wanted)
+        self._key_wanted = False
         return StreamMessage(data, self._pending.token, key, sequence)
 
     def commit(self, token: tuple[int, int]) -> None:
         """The message was sent: its state is now that of the stream.  Once more for the same message does nothing."""
         if self._pending is not None and token == self._pending.token:
             self._state, self._errors = self._pending.state, self._pending.errors
-            self._pending, self._key_wanted = None, False
+            self._pending = None
         elif self._state is None or token != (self._state.sequence, self._state.digest()):
             raise ParameterError("the token is not that of the last message")
 
@@ -138,6 +152,7 @@ class Encoder:
         """The message was not sent, and never will be: forget it."""
         if self._pending is None or token != self._pending.token:
             raise ParameterError("the token is not that of a message that waits: it was committed, or rolled back before")
+        self._key_wanted |= self._pending.key_wanted
         self._pending = None
 
     def key_frame(self) -> None:
@@ -150,7 +165,7 @@ class Encoder:
             self.commit(self._pending.token)
         options = {name: value for name, value in self._options.items() if value is not None}
         settings = dict(bound=self._bound, history=self.history, error_feedback=self.error_feedback, stream=self.stream, options=options,
-                        key=self._key_wanted)
+                        aware=None if self._aware is None else self._aware.to_json(), key=self._key_wanted)
         try:
             return Snapshot("Encoder", self._state, settings, self._errors).to_bytes()
         except TypeError:
@@ -166,23 +181,25 @@ class Encoder:
         """
         snapshot = Snapshot.from_bytes(data, "Encoder")
         s = snapshot.settings
-        encoder = cls(s["bound"], history=s["history"], error_feedback=s["error_feedback"], stream=s["stream"], **s["options"])
+        options = s["options"] if s["aware"] is None else s["options"] | {"predictor": GradientAware.from_json(s["aware"])}
+        encoder = cls(s["bound"], history=s["history"], error_feedback=s["error_feedback"], stream=s["stream"], **options)
         encoder._state, encoder._errors, encoder._key_wanted = snapshot.state, snapshot.arrays, s["key"]
         return encoder
 
     def _look_back(self, data: bytes, taken: Mapping[str, tuple[np.ndarray, int]], wanted: Mapping[str, np.ndarray],
-                   reference: Mapping[str, Any] | None, past: list[dict[str, np.ndarray]]) -> tuple[Round, dict[str, np.ndarray]]:
+                   reference: Mapping[str, Any] | None, before: State, past: list[dict[str, np.ndarray]]) -> tuple[Round, dict[str, np.ndarray]]:
         """What both ends keep of the message; what it left out."""
         if not self.history and not self.error_feedback:
             return {}, {}
         message = _core.Message(data)
-        decoded = decode_tensors(message, None, False, reference, past)
+        foresight = _foreseen(message, before.rounds)
+        decoded = decode_tensors(message, None, False, reference, past, foresight.predictions)
         errors = {}
         for name in dict.fromkeys([*_bounded(message), *wanted]) if self.error_feedback else ():
             with np.errstate(invalid="ignore", over="ignore"):
                 left = (wanted[name] if name in wanted else _wide(*taken[name])) - _wide(decoded[name], taken[name][1])
             errors[name] = np.where(np.isfinite(left), left, left.dtype.type(0))
-        return _round_of(message, decoded, reference) if self.history else {}, errors
+        return _round_of(message, decoded, reference, foresight) if self.history else {}, errors
 
 
 class Decoder:
@@ -223,14 +240,15 @@ class Decoder:
 
     def _follow(self, parsed: _core.Message, place: _Stream, seen: tuple[int, int],
                 reference: Mapping[str, Any] | None) -> tuple[dict[str, NDArray[Any]], bool]:
-        stream, sequence, key, history, digest = place
+        stream, sequence, key, history, digest, _ = place
         again = self._state is not None and (stream, sequence) == (self._stream, self._state.sequence) and seen == self._last
         before = State(0, history)
         if not key:
             before = self._matching(stream, sequence, digest, again)
-        decoded = decode_tensors(parsed, None, False, reference, before.past(int(again)))
+        foresight = _foreseen(parsed, before.rounds[int(again):])
+        decoded = decode_tensors(parsed, None, False, reference, before.past(int(again)), foresight.predictions)
         if not again:
-            round_ = _round_of(parsed, decoded, reference) if history else {}
+            round_ = _round_of(parsed, decoded, reference, foresight) if history else {}
             self._state, self._stream, self._last = State(sequence, history, before.rounds).after(round_, key, sequence, ()), stream, seen
         return decoded, key
 
@@ -392,7 +410,7 @@ class Receiver:
             A message is missing: ask for ``broadcaster.key()``.
         CorruptError, TruncatedError, UnsupportedError, LimitError, ParameterError
         """
-        parsed, (stream, sequence, key, _, digest), seen = _opened(message, self._limits)
+        parsed, (stream, sequence, key, _, digest, _), seen = _opened(message, self._limits)
         if seen != self._last:
             if not key:
                 expected = None if self._place is None else (self._place[0], self._place[1] + 1, digest_of(self._held.items()))
@@ -424,8 +442,15 @@ def _bounded(message: _core.Message) -> list[str]:
     return [entry[0] or "" for entry in entries if entry[5] in _BOUNDED]
 
 
-def _round_of(message: _core.Message, decoded: Mapping[str, np.ndarray], reference: Mapping[str, Any] | None) -> Round:
-    """What is kept of a message: decoded values, less the reference where there is one."""
+def _foreseen(message: _core.Message, rounds: tuple[Round, ...]) -> Foresight:
+    """What a message of a stream predicts from the latest of some rounds."""
+    before, stream = rounds[0] if rounds else {}, message.stream
+    rule, told = _note.read(stream[-1] if stream else b"", [message.entry(i) for i in range(len(message))], before)
+    return foresee(rule, told, before)
+
+
+def _round_of(message: _core.Message, decoded: Mapping[str, np.ndarray], reference: Mapping[str, Any] | None, foresight: Foresight) -> Round:
+    """What is kept of a message: decoded values, less the reference where there is one; and momenta."""
     kept: Round = {}
     for name in _bounded(message):
         array, code = _arrays.take(decoded[name])
@@ -433,7 +458,7 @@ def _round_of(message: _core.Message, decoded: Mapping[str, np.ndarray], referen
         if reference is not None and name in reference:
             with np.errstate(invalid="ignore", over="ignore"):
                 wide = wide - _arrays.widened(_arrays.take(reference[name])[0], code)
-        kept[name] = Kept.of(wide, code)
+        kept[name] = foresight.remember(name, Kept.of(wide, code))
     return kept
 
 

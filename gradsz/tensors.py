@@ -12,6 +12,7 @@ from gradsz.errors import ParameterError
 from gradsz.quantisers import Quantiser
 
 if TYPE_CHECKING:
+    from gradsz._foresight import Foreseer
     from gradsz._params import Bytes, Framework, Grid, Level, Mode, Over, Predictor
 
 __all__ = ["compress_tensors", "decompress_tensors"]
@@ -75,8 +76,9 @@ def compress_tensors(mapping: Mapping[str, ArrayLike], error_bound: float | Quan
 def compress_items(mapping: Mapping[str, ArrayLike], error_bound: float | Quantiser, *, mode: Mode = "rel", level: Level = "balanced",
                    predictor: Predictor = "auto", lossy: Lossy | None = None, bound_over: Over = "tensor", grid: Grid = "auto",
                    seed: int | None = None, slot: tuple[int, int] | None = None, reference: Mapping[str, ArrayLike] | None = None,
-                   past: Sequence[Mapping[str, Any]] = (), stream: tuple[int, int, bool, int, int] | None = None, nthreads: int = 1) -> bytes:
-    """The same, of a stream: with earlier rounds, the latest first, and the message's place."""
+                   past: Sequence[Mapping[str, Any]] = (), foreseer: Foreseer | None = None,
+                   stream: tuple[int, int, bool, int, int] | None = None, nthreads: int = 1) -> bytes:
+    """The same, of a stream: with earlier rounds, the latest first, or predictions from them; and the message's place."""
     if not isinstance(mapping, Mapping):
         raise ParameterError(f"compress_tensors takes a mapping of names to arrays, not {type(mapping).__name__}")
     choices = (_params.mode(mode), _params.predictor(predictor), _params.level(level), _params.grid(grid))
@@ -99,7 +101,12 @@ def compress_items(mapping: Mapping[str, ArrayLike], error_bound: float | Quanti
         if reference is not None:
             raise ParameterError("a quantiser takes no reference: quantise the difference to it")
         return encode_quantised(quantiser, items, arrays, lossy_ones, True, threads)
-    return _core.encode(items, True, threads, _params.seed(seed), _params.slot(slot), over, priors=priors if any(priors) else None, stream=stream)
+    seed, slot = _params.seed(seed), _params.slot(slot)
+
+    def encode(items: list[tuple], priors: list, note: bytes = b"") -> bytes:
+        return _core.encode(items, True, threads, seed, slot, over, priors=priors if any(priors) else None,
+                            stream=None if stream is None else (*stream, note))
+    return encode(items, priors) if foreseer is None else foreseer.encode(items, priors, over, encode)
 
 
 @overload
@@ -157,12 +164,13 @@ def places_of(message: _core.Message, names: Iterable[str]) -> set[int]:
 
 
 def decode_tensors(message: _core.Message, places: set[int] | None = None, to_torch: bool = False,
-                   reference: Mapping[str, Any] | None = None, past: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+                   reference: Mapping[str, Any] | None = None, past: Sequence[Mapping[str, Any]] = (),
+                   predictions: Mapping[str, NDArray[Any]] = {}) -> dict[str, Any]:
     """The tensors at these places of a message, or all, in its order."""
     result: dict[str, Any] = {}
     outs: list[Any] = []
     entries = [message.entry(i) for i in range(len(message))]
-    priors = [_prior.of_entry(entry, reference, past) for entry in entries]
+    priors = [_prior.of_entry(entry, reference, past, predictions) for entry in entries]
     for i, (name, code, shape, *_) in enumerate(entries):
         if places is not None and i not in places:
             outs.append(None)

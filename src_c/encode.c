@@ -575,6 +575,7 @@ int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_opti
     GSZ_CHECK(count <= SIZE_MAX / sizeof(plan) - GSZ_DTYPES, GSZ_E_TOO_LARGE);
     GSZ_CHECK(options->bound_over == GSZ_OVER_TENSOR || options->bound_over == GSZ_OVER_MESSAGE, GSZ_E_PARAMETER);
     GSZ_CHECK(options->stream == NULL || options->stream->history <= GSZ_MAX_PAST, GSZ_E_PARAMETER);
+    GSZ_CHECK(options->stream == NULL || options->stream->note_size == 0 || (options->stream->note != NULL && !options->stream->key), GSZ_E_PARAMETER);
     GSZ_CHECK(options->slots == 0 || options->slot < options->slots, GSZ_E_PARAMETER);
     gsz_heap_init(&heap, options);
     gsz_writer_init(&out, &heap);

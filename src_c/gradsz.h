@@ -141,6 +141,8 @@ typedef struct {
     int key;                        /* decodes without a state */
     unsigned history;               /* earlier rounds that both ends keep, up to GSZ_MAX_PAST */
     uint64_t digest;                /* of the state that both ends must have; 0 of a key */
+    const uint8_t *note;            /* what else the ends tell each other, as it is; none of a key.  Read: bytes of the message */
+    size_t note_size;               /* 0 = none */
 } gsz_stream;
 
 /* Options of a call.  Start from gsz_options_init. */

@@ -3,22 +3,33 @@
 #include "bits.h"
 
 #define ROUND_BITS 2u
+#define KEY 1u              /* of a stream's kind; between these, the rounds that are kept */
+#define NOTE 128u
 
 int gsz_stream_write(const gsz_stream *s, gsz_writer *out) {
-    GSZ_TRY(gsz_put_u8(out, (unsigned)(s->key != 0) | s->history << 1));
+    const int noted = s->note_size > 0;
+    GSZ_TRY(gsz_put_u8(out, (s->key ? KEY : 0) | s->history << 1 | (noted ? NOTE : 0)));
     GSZ_TRY(gsz_put_le64(out, s->id));
     GSZ_TRY(gsz_put_varint(out, s->sequence));
-    return s->key ? GSZ_OK : gsz_put_le64(out, s->digest);
+    if (!s->key) GSZ_TRY(gsz_put_le64(out, s->digest));
+    if (noted) GSZ_TRY(gsz_put_varint(out, s->note_size));
+    return noted ? gsz_put_bytes(out, s->note, s->note_size) : GSZ_OK;
 }
 
 int gsz_stream_read(gsz_reader *in, gsz_stream *s) {
     unsigned kind;
+    uint64_t size;
+    memset(s, 0, sizeof *s);
     GSZ_CHECK(gsz_get_u8(in, &kind), GSZ_E_HEADER);
-    s->key = (int)(kind & 1);
-    s->history = kind >> 1;
+    s->key = (int)(kind & KEY);
+    s->history = (kind & ~NOTE) >> 1;
     GSZ_CHECK(s->history <= GSZ_MAX_PAST, GSZ_E_RESERVED);
     GSZ_CHECK(gsz_get_le64(in, &s->id) && gsz_get_varint(in, &s->sequence) == 1, GSZ_E_HEADER);
     GSZ_CHECK(s->key || gsz_get_le64(in, &s->digest), GSZ_E_HEADER);
+    if (!(kind & NOTE)) return GSZ_OK;
+    GSZ_CHECK(!s->key && gsz_get_varint(in, &size) == 1 && size > 0, GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_bytes(in, size, &s->note), GSZ_E_HEADER);
+    s->note_size = (size_t)size;
     return GSZ_OK;
 }
 

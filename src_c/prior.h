@@ -5,7 +5,7 @@
 
 #include "table.h"
 
-/* Twins: where a message of a stream belongs. */
+/* Twins: where a message of a stream belongs, and its note, which stays where it is read. */
 int gsz_stream_write(const gsz_stream *s, gsz_writer *out);
 int gsz_stream_read(gsz_reader *in, gsz_stream *s);
 

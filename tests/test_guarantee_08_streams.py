@@ -34,9 +34,10 @@ class Streams(RuleBasedStateMachine):
     messages = Bundle("messages")
 
     @initialize(history=st.integers(0, 2), level=st.sampled_from(["fast", "balanced"]), room=st.sampled_from([2**20, 20_000]),
-                mode=st.sampled_from(["rel", "rms"]))
-    def start(self, history, level, room, mode):
-        self.encoders = [gradsz.Encoder(0.1, mode=mode, level=level, history=history, stream=i) for i in range(CLIENTS)]
+                mode=st.sampled_from(["rel", "rms"]), predictor=st.sampled_from(["auto", "gradient-aware", gradsz.GradientAware(0.5, bias_corrected=True)]))
+    def start(self, history, level, room, mode, predictor):
+        predictor = predictor if history else "auto"
+        self.encoders = [gradsz.Encoder(0.1, mode=mode, level=level, history=history, predictor=predictor, stream=i) for i in range(CLIENTS)]
         self.pool = gradsz.DecoderPool(room)
         self.snapshots = [encoder.to_bytes() for encoder in self.encoders]
         self.sent = 0
@@ -222,6 +223,16 @@ class TestDecoder:
 
 
 class TestEncoder:
+    def test_a_key_is_sent_after_it_was_asked_for(self):
+        """Once, whether or not the message before is committed by then; again if that key is rolled back."""
+        encoder = gradsz.Encoder(0.1)
+        encoder.encode(update_of(0))
+        encoder.key_frame()             # it did not arrive
+        second = encoder.encode(update_of(1))
+        encoder.rollback(second.token)
+        keys = [encoder.encode(update_of(i)).key for i in range(2, 5)]
+        assert second.key and keys == [True, False, False]
+
     def test_tokens(self):
         encoder = gradsz.Encoder(0.1)
         first = encoder.encode(update_of(0))

@@ -139,8 +139,11 @@ class TestMismatch:
 
 def test_streams_are_told():
     x, _, past = arrays(2, (60, 50), rounds=1)
-    for stream in ((2**64 - 1, 0, True, 0, 0), (7, 2**40, False, 2, 2**63 + 1)):
+    for stream in ((2**64 - 1, 0, True, 0, 0, b""), (7, 2**40, False, 2, 2**63 + 1, b""), (7, 1, False, 1, 5, bytes(range(256)))):
         message = encode(x, 0.01, past=past, stream=stream)
         assert _core.Message(message).stream == stream
+        assert _reference.read_message(message, None).table.stream.note == stream[-1]
         assert oracle.within(x, decode(message, x.shape, "float32", past=past), 0.01).all()
     assert _core.Message(encode(x, 0.01)).stream is None
+    with pytest.raises(gradsz.ParameterError):
+        encode(x, 0.01, stream=(7, 0, True, 1, 0, b"a key has none"))

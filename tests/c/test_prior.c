@@ -1,6 +1,7 @@
 /* References, earlier rounds and streams: round trips and equal bytes from every kernel table and number of threads, other
  * arrays refused, and damage with good checksums that ends in values or in an error. */
 #include "bound.h"
+#include "prior.h"
 #include "reseal.h"
 #include "samples.h"
 
@@ -92,7 +93,8 @@ static void round_trip(uint64_t seed, int grid, unsigned rounds, int referenced,
     size_t size, other;
     void *out[TENSORS], *twin[TENSORS];
     gsz_prior wrong[TENSORS];
-    const gsz_stream stream = {seed, seed >> 5, rounds == 0, rounds, ~seed};
+    static const uint8_t note[] = "what the ends tell each other";
+    const gsz_stream stream = {seed, seed >> 5, rounds == 0, rounds, ~seed, note, rounds == 0 ? 0 : sizeof note};
     make(&g, seed, grid, rounds, referenced, level);
     for (unsigned t = 0; t < TENSORS; t++) out[t] = malloc(g.bytes[t]), twin[t] = malloc(g.bytes[t]);
     uint8_t *data = encode(&g, GSZ_CPU_ALL, 1, &stream, &size), *again = encode(&g, 0, 3, &stream, &other);
@@ -124,8 +126,64 @@ static void round_trip(uint64_t seed, int grid, unsigned rounds, int referenced,
     release(&g);
 }
 
+/* The place in a stream written, read, cut off everywhere, and with each byte changed. */
+static void places(void) {
+    static uint8_t note[300] = {1, 2, 3};
+    const gsz_stream samples[] = {{7, 1, 1, 2, 0, NULL, 0}, {7, 300, 0, 2, 9, NULL, 0}, {7, 300, 0, 1, 9, note, 1}, {~(uint64_t)0, 0, 0, 0, 9, note, sizeof note}};
+    gsz_heap heap;
+    gsz_options options;
+    gsz_options_init(&options);
+    gsz_heap_init(&heap, &options);
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
+        gsz_writer out;
+        gsz_stream s;
+        gsz_writer_init(&out, &heap);
+        CHECK_EQ(gsz_stream_write(&samples[i], &out), GSZ_OK);
+        for (size_t cut = 0; cut <= out.size; cut++) {
+            uint8_t *copy = check_copy(out.data, cut);
+            gsz_reader in = {copy, copy + cut};
+            CHECK_EQ(gsz_stream_read(&in, &s), cut == out.size ? GSZ_OK : GSZ_E_HEADER);
+            if (cut == out.size) {
+                CHECK(gsz_left(&in) == 0 && s.id == samples[i].id && s.sequence == samples[i].sequence && s.key == samples[i].key);
+                CHECK(s.history == samples[i].history && s.digest == samples[i].digest && s.note_size == samples[i].note_size);
+                CHECK(s.note_size == 0 || memcmp(s.note, note, s.note_size) == 0);
+            }
+            free(copy);
+        }
+        for (size_t at = 0; at < out.size; at++) {
+            uint8_t *copy = check_copy(out.data, out.size);
+            copy[at] ^= 0x80;
+            gsz_reader in = {copy, copy + out.size};
+            if (gsz_stream_read(&in, &s) == GSZ_OK) CHECK(s.note_size <= out.size && !(s.key && s.note_size > 0));
+            free(copy);
+        }
+        gsz_writer_release(&out);
+    }
+    gsz_heap_destroy(&heap);
+}
+
+/* An encoder refuses a note without bytes, and one of a key. */
+static void refused(void) {
+    static const uint8_t note[1] = {5};
+    const gsz_stream bad[] = {{7, 1, 1, 2, 0, note, 1}, {7, 1, 0, 2, 0, NULL, 1}};
+    const float x = 1;
+    gsz_input in;
+    gsz_options options;
+    uint8_t *data;
+    size_t size;
+    gsz_input_init(&in);
+    in.dtype = GSZ_FLOAT32, in.data = &x;
+    gsz_options_init(&options);
+    for (size_t i = 0; i < 2; i++) {
+        options.stream = &bad[i];
+        CHECK_EQ(gsz_encode(&in, 1, 0, &options, &data, &size), GSZ_E_PARAMETER);
+    }
+}
+
 int main(void) {
     uint64_t seed = 11;
+    places();
+    refused();
     for (int grid = GSZ_GRID_ALIGNED; grid <= GSZ_GRID_SHRUNK; grid++)
         for (unsigned rounds = 0; rounds <= GSZ_MAX_PAST; rounds++)
             for (int referenced = rounds == 0; referenced <= 1; referenced++)

@@ -365,6 +365,8 @@ def drawn_models(good: Good) -> None:
     for key, sequence, digest in ((1, 300, b""), (0, 0, b"12345678")):
         good.add(f"drawn_stream{key}", "a message of a stream that needs no state, whatever it says", draw.header(
             draw.constant(draw.INT16, [3], b"\1\2")[0] + bytes([key]) + b"an ident" + draw.varint(sequence) + digest, flags=8))
+    good.add("drawn_stream_note", "a message of a stream with a note", draw.header(
+        draw.constant(draw.INT16, [3], b"\1\2")[0] + b"\x82" + b"an ident\0" + b"12345678" + b"\4note", flags=8))
 
     numbers = draw.Segment().head([1, 1], weights=(1 << 14, 0, 0, 0))
     numbers.step([0] * 8, draw.WIDE).step([64] * 8, draw.WIDE).step([65] * 8, draw.WIDE).step([63] * 8, draw.WIDE)
