@@ -163,7 +163,7 @@ static int is_live(const pair_shape *p, size_t row) { return p->live == NULL || 
 static pair_shape outer_shape(const gsz_structure *s) {
     pair_shape p = {s->scales, {0}, {0}};
     size_t live = 0;
-    for (size_t i = 0; i < s->t.view.rows; i++) live += is_live(&p, i);
+    for (size_t i = 0; i < s->t.view.rows; i++) if (is_live(&p, i)) live++;
     p.left = view_of_row(live, 1, 1);
     gsz_plane_view(&s->t.view, &p.right);
     return p;
