@@ -33,9 +33,16 @@ typedef struct {
     gsz_work *work;
     const void *x, *rest;       /* as the tensor is */
     float *planes, *left;       /* rest in bins, row after row and tap by tap; what the base leaves of it */
+    float *matrix;              /* what low rank is to stand for: the planes, less what earlier rounds tell of them */
     float *reference, *past[GSZ_MAX_PAST];      /* what both ends have in bins too, as planes */
     gsz_prior prior;                            /* the same */
+    int32_t told[GSZ_FEATURES];                 /* weights of means, of a fit without low rank */
+    int low_rank;               /* whether it is looked for, */
+    unsigned way;               /* and what with earlier rounds */
 } material;
+
+/* Earlier rounds are not used; are features of means and widths beside low rank; or low rank is of what they leave. */
+enum { ALONE, BESIDE, BEHIND, WAYS };
 
 /* Offsets, at random or where a reference lies in its bin, need units much finer than the values, or they would never move
  * one across an edge: a 64th of what is usual in a row. */
@@ -95,10 +102,22 @@ static int gather_planes(gsz_work *work, const gsz_modelled *t, const void *x, f
     return GSZ_OK;
 }
 
+/* Values, less the mean by earlier rounds where low rank is to be behind them. */
+static void make_matrix(const material *m, const gsz_modelled *t) {
+    static const unsigned feature[GSZ_MAX_PAST] = {GSZ_FEATURE_last_round, GSZ_FEATURE_round_before};
+    const size_t n = (size_t)t->view.elements;
+    if (m->matrix != m->planes) memcpy(m->matrix, m->planes, n * sizeof *m->matrix);
+    for (unsigned k = 0; m->way == BEHIND && k < t->rounds; k++) {
+        const float weight = (float)m->told[feature[k]] * (1.0f / (1 << GSZ_WEIGHT_BITS));
+        for (size_t j = 0; j < n; j++) m->matrix[j] -= weight * m->past[k][j];
+    }
+}
+
 static int gather_all(const material *m, const gsz_modelled *t) {
     GSZ_TRY(gather_planes(m->work, t, m->rest, m->planes));
     if (t->referenced) GSZ_TRY(gather_planes(m->work, t, t->prior->reference, m->reference));
     for (unsigned k = 0; k < t->rounds; k++) GSZ_TRY(gather_planes(m->work, t, t->prior->past[k], m->past[k]));
+    make_matrix(m, t);
     return GSZ_OK;
 }
 
@@ -157,8 +176,9 @@ static gsz_lowrank_options options_for(const gsz_structure *s, const gsz_lowrank
 /* ---- balanced: the rank of most predicted bits */
 
 static int predict(const material *m, gsz_structure *s) {
+    if (!m->low_rank) return gsz_model_fit(m->work, &s->t, m->rest);
     const gsz_lowrank_options o = options_for(s, quick);
-    GSZ_TRY(gsz_lowrank_find(m->work, m->planes, s->t.view.rows, s->t.view.row_length, &o, &s->low));
+    GSZ_TRY(gsz_lowrank_find(m->work, m->matrix, s->t.view.rows, s->t.view.row_length, &o, &s->low));
     return fit_around(m, s);
 }
 
@@ -214,7 +234,7 @@ static int search_ranks(search *q) {
     int better;
     double net;
     GSZ_TRY(try_rank(q, 0, 0, &better));
-    GSZ_TRY(gsz_lowrank_decompose(q->m->work, q->m->planes, v->rows, v->row_length, &o, &q->space));
+    GSZ_TRY(gsz_lowrank_decompose(q->m->work, q->m->matrix, v->rows, v->row_length, &o, &q->space));
     if (q->space.count == 0) return GSZ_OK;
     GSZ_TRY(gsz_lowrank_rank(q->m->work, &q->space, o.max_rank, PRECISION, &rank, &net));
     if (rank > 0) return climb(q, rank, PRECISION);
@@ -269,38 +289,31 @@ static int find_best(const material *m, gsz_structure *s) {
 
 #define LEAST_GAIN 0.996        /* part of the bits: telling of rounds takes some, and what a sample promises is not always kept */
 
-/* Weights for what a structure leaves, low rank and all, again. */
-static int refit(const material *m, gsz_structure *s) {
-    if (s->low.rank == 0) return gsz_model_fit(m->work, &s->t, m->rest);
-    if (m->left != m->planes) GSZ_TRY(subtract_base(m, s));
-    return fit_rest(m, s);
-}
-
-static int choose_rounds(const material *m, gsz_structure *s) {
-    const gsz_model_weights weights = s->t.weights;
-    const unsigned rounds = s->t.rounds;
-    double with, without;
-    if (rounds == 0) return GSZ_OK;
-    GSZ_TRY(gsz_trial_model(m->work, s, m->x, &with));
-    gsz_structure_know(s, s->t.referenced, 0);
-    GSZ_TRY(refit(m, s));
-    GSZ_TRY(gsz_trial_model(m->work, s, m->x, &without));
-    if (with >= without * LEAST_GAIN) return GSZ_OK;
-    s->t.weights = weights;
-    gsz_structure_know(s, s->t.referenced, rounds);
+/* The best way as balanced would have it, by the bits that a trial takes; s is not changed, *found is as predicted. */
+static int choose_way(material *m, const gsz_structure *s, gsz_structure *found) {
+    double least = 1e300;
+    unsigned chosen = ALONE;
+    memset(found, 0, sizeof *found);
+    for (unsigned way = ALONE; way < WAYS; way++) {
+        gsz_structure one;
+        double bits = 0;
+        if (way == BEHIND && !m->low_rank) continue;
+        GSZ_TRY(gsz_structure_copy(m->work->heap, s, &one));
+        if (way == ALONE) gsz_structure_know(&one, s->t.referenced, 0);
+        m->way = way;
+        if (m->low_rank) make_matrix(m, &one.t);
+        int status = predict(m, &one);
+        if (status == GSZ_OK) status = gsz_trial_model(m->work, &one, m->x, &bits);
+        if (status == GSZ_OK && bits < least * (least < 1e300 && chosen == ALONE ? LEAST_GAIN : 1)) {
+            gsz_structure_release(m->work->heap, found);
+            gsz_structure_move(&one, found);
+            least = bits, chosen = way;
+        }
+        gsz_structure_release(m->work->heap, &one);
+        GSZ_TRY(status);
+    }
+    m->way = chosen;
     return GSZ_OK;
-}
-
-/* Whether the search is to be with them: as balanced would have it. */
-static int foresee_rounds(const material *m, gsz_structure *s) {
-    gsz_structure quick_one;
-    if (s->t.rounds == 0) return GSZ_OK;
-    GSZ_TRY(gsz_structure_copy(m->work->heap, s, &quick_one));
-    int status = predict(m, &quick_one);
-    if (status == GSZ_OK) status = choose_rounds(m, &quick_one);
-    if (status == GSZ_OK) gsz_structure_know(s, s->t.referenced, quick_one.t.rounds);
-    gsz_structure_release(m->work->heap, &quick_one);
-    return status;
 }
 
 /* ---- what both ends have */
@@ -318,33 +331,53 @@ static int subtract_reference(gsz_work *work, const gsz_modelled *t, const void 
 /* Memory for planes: of the rest, of what is left of it where that is another array, and of what both ends have. */
 static int take_planes(gsz_work *work, const gsz_modelled *t, int both, material *m) {
     const size_t n = (size_t)t->view.elements;
-    const unsigned arrays = 1 + (both ? 1u : 0u) + (t->referenced ? 1u : 0u) + t->rounds;
+    const unsigned arrays = 1 + (both ? 1u : 0u) + (t->referenced ? 1u : 0u) + t->rounds + (t->rounds > 0 ? 1u : 0u);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bins, arrays * n * sizeof(float)));
     float *next = (float *)work->bins.data;
-    m->planes = m->left = next;
+    m->planes = m->left = m->matrix = next;
     if (both) m->left = next += n;
+    if (t->rounds > 0) m->matrix = next += n;
     if (t->referenced) m->prior.reference = m->reference = next += n;
     for (unsigned k = 0; k < t->rounds; k++) m->prior.past[k] = m->past[k] = next += n;
     return gather_all(m, t);
 }
 
+/* What balanced takes. */
+static int find_quickly(material *m, gsz_structure *s) {
+    gsz_structure found;
+    if (s->t.rounds == 0) return predict(m, s);
+    int status = choose_way(m, s, &found);
+    if (status == GSZ_OK) {
+        gsz_structure_release(m->work->heap, s);
+        gsz_structure_move(&found, s);
+    }
+    gsz_structure_release(m->work->heap, &found);
+    return status;
+}
+
+/* And best: a search in the way that balanced would go. */
+static int find_thoroughly(material *m, gsz_structure *s) {
+    gsz_structure found;
+    if (s->t.rounds > 0) {
+        int status = choose_way(m, s, &found);
+        if (status == GSZ_OK) gsz_structure_know(s, s->t.referenced, found.t.rounds);
+        gsz_structure_release(m->work->heap, &found);
+        GSZ_TRY(status);
+        make_matrix(m, &s->t);
+    }
+    return find_best(m, s);
+}
+
 int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low_rank, int thoroughly, int *possible) {
     material m;
     memset(&m, 0, sizeof m);
-    m.work = work, m.x = x;
+    m.work = work, m.x = x, m.low_rank = low_rank && gsz_lowrank_possible(&s->t.view);
     GSZ_TRY(subtract_reference(work, &s->t, x, &m.rest));
     GSZ_TRY(measure(work, s, m.rest, possible));
     if (*possible && s->t.referenced) *possible = reference_fits(work, &s->t, x);
     if (!*possible) return GSZ_OK;
-    if (!low_rank || !gsz_lowrank_possible(&s->t.view)) {
-        GSZ_TRY(gsz_model_fit(work, &s->t, m.rest));
-        return choose_rounds(&m, s);
-    }
-    GSZ_TRY(take_planes(work, &s->t, thoroughly, &m));
-    if (thoroughly) {
-        GSZ_TRY(foresee_rounds(&m, s));
-        return find_best(&m, s);
-    }
-    GSZ_TRY(predict(&m, s));
-    return choose_rounds(&m, s);
+    if (s->t.rounds > 0) GSZ_TRY(gsz_model_fit(work, &s->t, m.rest));
+    memcpy(m.told, s->t.weights.mean, sizeof m.told);
+    if (m.low_rank) GSZ_TRY(take_planes(work, &s->t, thoroughly || s->t.rounds > 0, &m));
+    return thoroughly && m.low_rank ? find_thoroughly(&m, s) : find_quickly(&m, s);
 }
