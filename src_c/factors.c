@@ -220,7 +220,7 @@ static int refine_right(const rounding *r, float *to) {
 
 static int split_at(gsz_work *work, rounding *r, const float *right, double precision, unsigned unit_bits, unsigned most) {
     gsz_lowrank *out = r->out;
-    const gsz_lowrank_options o = {.max_rank = GSZ_MIN(most, MOST_INNER(out->rank)), .iterations = r->space->iterations, .saving = 1,
+    const gsz_lowrank_options o = {.max_rank = GSZ_MIN(most, MOST_INNER(out->rank)), .iterations = 1, .saving = 1,
                                    .precision = INNER_PRECISION * (1 << INNER_BITS)};
     const unsigned taps = r->space->taps;
     gsz_lowrank_space inner;
@@ -302,12 +302,12 @@ int gsz_lowrank_find(gsz_work *work, const float *x, size_t rows, size_t cols,
                      const gsz_lowrank_options *o, gsz_lowrank *out) {
     gsz_lowrank_space space;
     unsigned rank;
-    double net;
+    double precision;
     memset(out, 0, sizeof *out);
     out->shift = 1;
     GSZ_TRY(gsz_lowrank_decompose(work, x, rows, cols, o, &space));
-    int status = gsz_lowrank_rank(work, &space, o->max_rank, o->precision, &rank, &net);
-    if (status == GSZ_OK) status = gsz_lowrank_factors(work, &space, rank, o->precision, o->unit_bits, o->max_rank, out);
+    int status = gsz_lowrank_choose(work, &space, o, &rank, &precision);
+    if (status == GSZ_OK) status = gsz_lowrank_factors(work, &space, rank, precision, o->unit_bits, o->max_rank, out);
     gsz_lowrank_space_release(work->heap, &space);
     return status;
 }

@@ -10,18 +10,16 @@
 #define LARGEST_MEAN 4096           /* units, of a row's values: larger features saturate */
 #define LARGEST_BINS 16384          /* means of rows that are larger have nothing to gain here */
 
-#define PRECISION 0.1               /* bins, that rounding the factors adds */
-
 /* What is looked for, in kernels and in matrices.  Kernels save less, for taps predict part of it already, but have more
  * components, for b as a product makes them cheaper.  Balanced: */
 static const gsz_lowrank_options quick[2] = {
-    {.max_rank = 63, .iterations = 1, .gate = 0.02, .precision = PRECISION, .saving = 0.75, .sample = 12},
-    {.max_rank = 24, .iterations = 1, .gate = 0.02, .precision = PRECISION, .saving = 1},
+    {.max_rank = 63, .iterations = 1, .gate = 0.02, .precision = 0.1, .saving = 0.75, .sample = 12},
+    {.max_rank = 24, .iterations = 1, .gate = 0.02, .precision = 0.1, .saving = 1},
 };
 /* And best, which then tries. */
 static const gsz_lowrank_options thorough[2] = {
-    {.max_rank = GSZ_MAX_RANK, .iterations = 2, .precision = PRECISION, .saving = 0.75},
-    {.max_rank = GSZ_MAX_RANK, .iterations = 2, .precision = PRECISION, .saving = 1},
+    {.max_rank = GSZ_MAX_RANK, .iterations = 2, .precision = 0.1, .saving = 0.75},
+    {.max_rank = 63, .iterations = 2, .precision = 0.1, .saving = 1},
 };
 #define COARSER 1.4
 /* Where no rank is predicted to pay: few components, finely rounded, sometimes do. */
@@ -232,12 +230,12 @@ static int search_ranks(search *q) {
     const gsz_view *v = &q->s->t.view;
     unsigned rank;
     int better;
-    double net;
+    double precision;
     GSZ_TRY(try_rank(q, 0, 0, &better));
     GSZ_TRY(gsz_lowrank_decompose(q->m->work, q->m->matrix, v->rows, v->row_length, &o, &q->space));
     if (q->space.count == 0) return GSZ_OK;
-    GSZ_TRY(gsz_lowrank_rank(q->m->work, &q->space, o.max_rank, PRECISION, &rank, &net));
-    if (rank > 0) return climb(q, rank, PRECISION);
+    GSZ_TRY(gsz_lowrank_choose(q->m->work, &q->space, &o, &rank, &precision));
+    if (rank > 0) return climb(q, rank, precision);
     return climb(q, GSZ_MIN(UNPREDICTED_RANK, q->space.count), UNPREDICTED_PRECISION);
 }
 

@@ -5,6 +5,7 @@
 #define OVERSAMPLING 4u
 #define FEW 6u                      /* components found at the first look: twice its columns are enough then */
 #define BLOCK 8u                    /* columns next to each other in a sample */
+#define COARSE 1.6                  /* times the precision: better at fine bounds */
 #define LEAST_ELEMENTS 1024u
 #define LEAST_SIDE 8u
 #define LARGEST 1048576.0f          /* bins; what is beyond cannot be predicted, and its squares must not overflow */
@@ -415,6 +416,17 @@ int gsz_lowrank_rank(gsz_work *work, const gsz_lowrank_space *s, unsigned max_ra
     if (s->count == 0) return GSZ_OK;
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, s->rows * sizeof(double)));
     *rank = best_rank(s, max_rank, precision, (double *)work->lowrank.data, net);
+    return GSZ_OK;
+}
+
+int gsz_lowrank_choose(gsz_work *work, const gsz_lowrank_space *s, const gsz_lowrank_options *o, unsigned *rank, double *precision) {
+    unsigned coarse_rank;
+    double net, coarse_net;
+    *precision = o->precision;
+    GSZ_TRY(gsz_lowrank_rank(work, s, o->max_rank, o->precision, rank, &net));
+    if (*rank == 0) return GSZ_OK;
+    GSZ_TRY(gsz_lowrank_rank(work, s, o->max_rank, o->precision * COARSE, &coarse_rank, &coarse_net));
+    if (coarse_net > net) *rank = coarse_rank, *precision *= COARSE;
     return GSZ_OK;
 }
 

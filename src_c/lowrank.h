@@ -62,6 +62,10 @@ int gsz_lowrank_decompose(gsz_work *work, const float *x, size_t rows, size_t co
 int gsz_lowrank_rank(gsz_work *work, const gsz_lowrank_space *space, unsigned max_rank, double precision,
                      unsigned *rank, double *net);
 
+/* The better of two precisions, that of the options and a coarser one, with the rank for it; 0 when none pays. */
+int gsz_lowrank_choose(gsz_work *work, const gsz_lowrank_space *space, const gsz_lowrank_options *options, unsigned *rank,
+                       double *precision);
+
 /* Integer factors of the first `rank` components.  Their rank may be less: a component that rounds to nothing is dropped.
  * inner: the most components of b as a product; 0 = b for itself. */
 int gsz_lowrank_factors(gsz_work *work, const gsz_lowrank_space *space, unsigned rank, double precision,
