@@ -20,6 +20,10 @@
 #define HUGEST 0x1.fffffep127f
 #define ABS(v) gsz_float_of_bits(gsz_bits_of_float(v) & 0x7fffffffu)
 #define BOUND(eb) gsz_float_not_above(eb)
+#define KEY int32_t
+#define UKEY uint32_t
+#define BITS_OF(w) gsz_bits_of_float(w)
+#define OF_BITS(v) gsz_float_of_bits(v)
 
 #define T uint16_t
 #define NAME(f) PASTE(f, half, SUFFIX)
@@ -50,6 +54,10 @@
 #undef HUGEST
 #undef ABS
 #undef BOUND
+#undef KEY
+#undef UKEY
+#undef BITS_OF
+#undef OF_BITS
 
 /* double working type: float64 */
 #define T double
@@ -59,6 +67,10 @@
 #define HUGEST DOUBLE_HUGEST
 #define ABS(v) gsz_abs_double(v)
 #define BOUND(eb) (eb)
+#define KEY int64_t
+#define UKEY uint64_t
+#define BITS_OF(w) gsz_bits_of_double(w)
+#define OF_BITS(v) gsz_double_of_bits(v)
 #define NAME(f) PASTE(f, double, SUFFIX)
 #include "kernels_tmpl.h"
 #undef NAME

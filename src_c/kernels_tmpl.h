@@ -4,6 +4,7 @@
  *   LOAD(v)   T to W, exact          STORE(w) W to T, one rounding
  *   NAME(f)   function name          MAGIC    1.5 * 2^(fraction bits of W): adding it rounds to an integer
  *   MAX_K     largest |k|
+ *   BITS_OF(w), OF_BITS(v)  the bits of a W, of type UKEY, and back; KEY: the same, signed
  * The loops are branch free so that compilers turn them into vector code; no sum is reassociated. */
 
 static size_t NAME(quantise)(const void *restrict xs, size_t n, const gsz_grid_params *g, int32_t *restrict k) {
@@ -35,33 +36,30 @@ static void NAME(dequantise32)(const int32_t *restrict k, size_t n, double step,
     for (size_t i = 0; i < n; i++) y[i] = STORE((W)k[i] * s);
 }
 
+/* In integers of the same order as the values, which compilers reduce in vectors. */
 static void NAME(range)(const void *restrict xs, size_t n, gsz_range *range) {
     const T *restrict x = (const T *)xs;
-    W low[8], high[8];
-    uint32_t finite[8] = {0};
-    for (int j = 0; j < 8; j++) low[j] = HUGEST, high[j] = -HUGEST;
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (int j = 0; j < 8; j++) {
-            W v = LOAD(x[i + (size_t)j]);
-            int ok = ABS(v) <= HUGEST;
-            W a = ok ? v : HUGEST, b = ok ? v : -HUGEST;
-            low[j] = a < low[j] ? a : low[j];
-            high[j] = b > high[j] ? b : high[j];
-            finite[j] += (uint32_t)ok;
+    const KEY most = (KEY)BITS_OF(HUGEST), mask = (KEY)(((UKEY)1 << (8 * sizeof(KEY) - 1)) - 1);
+    KEY low = most, high = ~most;                               /* those of the largest numbers */
+    size_t finite = 0;
+    while (n > 0) {
+        const size_t here = GSZ_MIN(n, (size_t)1 << 20);
+        UKEY count = 0;
+        for (size_t i = 0; i < here; i++) {
+            const KEY bits = (KEY)BITS_OF(LOAD(x[i])), size = bits & mask, key = size ^ -(KEY)(bits < 0);
+            const KEY a = size <= most ? key : most, b = size <= most ? key : ~most;
+            low = a < low ? a : low;
+            high = b > high ? b : high;
+            count += (UKEY)(size <= most);
         }
-    for (; i < n; i++) {
-        W v = LOAD(x[i]);
-        if (!(ABS(v) <= HUGEST)) continue;
-        low[0] = v < low[0] ? v : low[0];
-        high[0] = v > high[0] ? v : high[0];
-        finite[0]++;
+        finite += (size_t)count;
+        x += here;
+        n -= here;
     }
-    for (int j = 0; j < 8; j++) {
-        range->finite += finite[j];
-        range->min = (double)low[j] < range->min ? (double)low[j] : range->min;
-        range->max = (double)high[j] > range->max ? (double)high[j] : range->max;
-    }
+    range->finite += finite;
+    const double least = (double)OF_BITS((UKEY)(low < 0 ? ~low | ~mask : low)), largest = (double)OF_BITS((UKEY)(high < 0 ? ~high | ~mask : high));
+    range->min = least < range->min ? least : range->min;
+    range->max = largest > range->max ? largest : range->max;
 }
 
 /* Lane j sums elements j, j + 8, ...; the lanes are added in a fixed tree. */
