@@ -43,11 +43,13 @@ static uint32_t sum_counts(uint32_t a, uint32_t b) { return b > UINT32_MAX - a ?
 static choice choose_geometric(const uint32_t counts[GSZ_RANS_SYMBOLS]) {
     uint32_t folded[GSZ_RANS_SYMBOLS] = {0};
     uint64_t others = counts[0], magnitude = counts[0];
+    unsigned end = ZERO + 1;                            /* behind the last symbol that occurs */
     choice best = {0, 0, UINT64_MAX};
     folded[0] = counts[0], folded[ZERO] = counts[ZERO];
     for (unsigned k = 1; k < ZERO; k++) {
         folded[ZERO + k] = sum_counts(counts[ZERO + k], counts[ZERO - k]);
         others += folded[ZERO + k];
+        if (folded[ZERO + k] > 0) end = ZERO + k + 1;
         magnitude += (uint64_t)folded[ZERO + k] * k;
     }
     uint32_t wanted = (uint32_t)(others * GSZ_RANS_SLOTS / (others + counts[ZERO]));
@@ -57,8 +59,9 @@ static choice choose_geometric(const uint32_t counts[GSZ_RANS_SYMBOLS]) {
         for (unsigned r = ratio > 2 ? ratio - 2 : 0; r < GSZ_MIN(ratio + 4, RATIOS); r++) {
             gsz_frequencies f;
             geometric(l, r, &f);
-            uint64_t cost = gsz_frequencies_cost(&f, folded);
-            if (cost < best.cost) best.level = l, best.ratio = r, best.cost = cost;
+            if (counts[0] > 0 && f.of[0] == 0) continue;
+            uint64_t cost = gsz_frequencies_cost_of(&f, folded, ZERO, end), far = gsz_frequencies_cost_of(&f, folded, 0, 1);
+            if (cost < best.cost && cost + far < best.cost) best.level = l, best.ratio = r, best.cost = cost + far;
         }
     return best;
 }

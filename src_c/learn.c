@@ -222,7 +222,8 @@ static int climb(search *q, unsigned rank, double precision) {
     for (unsigned next = rank - (rank + 2) / 3; better && next > 0; next -= (next + 2) / 3) GSZ_TRY(try_rank(q, next, precision, &better));
     if (q->rank == 0) return GSZ_OK;
     GSZ_TRY(try_rank(q, q->rank, q->precision * COARSER, &better));
-    return better ? GSZ_OK : try_rank(q, q->rank, q->precision / COARSER, &better);
+    if (better || !q->s->t.view.matrix) return GSZ_OK;          /* finer ones hardly ever pay for kernels */
+    return try_rank(q, q->rank, q->precision / COARSER, &better);
 }
 
 static int search_ranks(search *q) {
@@ -241,9 +242,9 @@ static int search_ranks(search *q) {
 
 /* Bins that are a little narrower than they might be, so that the mean squared error is below what SZ3 leaves: 0.306 to
  * 0.326 eb^2 at fine bounds, where it would be eb^2 / 3.  Where few bits are left it is far below anyway. */
-#define NARROW_FROM 2.3             /* bits an element */
+#define NARROW_FROM 2.0             /* bits an element */
 static double narrower(double bits) {
-    double part = bits < NARROW_FROM ? 0 : 0.016 + 0.0036 * bits;
+    double part = bits < NARROW_FROM ? 0 : 0.0135 + 0.0036 * bits;
     return 1 - GSZ_MIN(part, 0.042);
 }
 

@@ -13,8 +13,12 @@ static unsigned log2_256(uint32_t v) {
 }
 
 uint64_t gsz_frequencies_cost(const gsz_frequencies *f, const uint32_t counts[GSZ_RANS_SYMBOLS]) {
+    return gsz_frequencies_cost_of(f, counts, 0, GSZ_RANS_SYMBOLS);
+}
+
+uint64_t gsz_frequencies_cost_of(const gsz_frequencies *f, const uint32_t counts[GSZ_RANS_SYMBOLS], unsigned from, unsigned to) {
     uint64_t cost = 0;
-    for (unsigned s = 0; s < GSZ_RANS_SYMBOLS; s++) {
+    for (unsigned s = from; s < to; s++) {
         if (counts[s] == 0) continue;
         if (f->of[s] == 0) return UINT64_MAX;
         cost += (uint64_t)counts[s] * (GSZ_RANS_BITS * 256 - log2_256(f->of[s]));

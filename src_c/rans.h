@@ -21,8 +21,9 @@ typedef struct { uint16_t of[GSZ_RANS_SYMBOLS]; } gsz_frequencies;
 /* Frequencies near counts, at least 1 for every symbol that occurs.  The total must not be 0. */
 void gsz_frequencies_fit(const uint32_t counts[GSZ_RANS_SYMBOLS], gsz_frequencies *f);
 
-/* 1/256 bits that symbols cost under a table; UINT64_MAX where a symbol that occurs has frequency 0. */
+/* 1/256 bits that symbols, or those from `from` to `to`, cost under a table; UINT64_MAX where one that occurs has frequency 0. */
 uint64_t gsz_frequencies_cost(const gsz_frequencies *f, const uint32_t counts[GSZ_RANS_SYMBOLS]);
+uint64_t gsz_frequencies_cost_of(const gsz_frequencies *f, const uint32_t counts[GSZ_RANS_SYMBOLS], unsigned from, unsigned to);
 
 /* ---- encoding.  A token is context * GSZ_RANS_SYMBOLS + symbol, an index into the codes. */
 typedef struct gsz_rans_code {
