@@ -301,13 +301,12 @@ int gsz_lowrank_factors(gsz_work *work, const gsz_lowrank_space *s, unsigned ran
 int gsz_lowrank_find(gsz_work *work, const float *x, size_t rows, size_t cols,
                      const gsz_lowrank_options *o, gsz_lowrank *out) {
     gsz_lowrank_space space;
-    unsigned rank;
-    double precision;
+    gsz_lowrank_choice c;
     memset(out, 0, sizeof *out);
     out->shift = 1;
     GSZ_TRY(gsz_lowrank_decompose(work, x, rows, cols, o, &space));
-    int status = gsz_lowrank_choose(work, &space, o, &rank, &precision);
-    if (status == GSZ_OK) status = gsz_lowrank_factors(work, &space, rank, precision, o->unit_bits, o->max_rank, out);
+    int status = gsz_lowrank_choose(work, &space, o, &c);
+    if (status == GSZ_OK) status = gsz_lowrank_factors(work, &space, c.rank, c.precision, o->unit_bits, o->max_rank, out);
     gsz_lowrank_space_release(work->heap, &space);
     return status;
 }

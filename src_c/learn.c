@@ -22,6 +22,7 @@ static const gsz_lowrank_options thorough[2] = {
     {.max_rank = 63, .iterations = 2, .precision = 0.1, .saving = 1},
 };
 #define COARSER 1.4
+#define SURE 0.1                    /* share of all bits: low rank that is predicted to save as much need not prove itself */
 /* Where no rank is predicted to pay: few components, finely rounded, sometimes do. */
 #define UNPREDICTED_RANK 4u
 #define UNPREDICTED_PRECISION 0.067
@@ -229,15 +230,13 @@ static int climb(search *q, unsigned rank, double precision) {
 static int search_ranks(search *q) {
     const gsz_lowrank_options o = options_for(q->s, thorough);
     const gsz_view *v = &q->s->t.view;
-    unsigned rank;
+    gsz_lowrank_choice c;
     int better;
-    double precision;
-    GSZ_TRY(try_rank(q, 0, 0, &better));
     GSZ_TRY(gsz_lowrank_decompose(q->m->work, q->m->matrix, v->rows, v->row_length, &o, &q->space));
-    if (q->space.count == 0) return GSZ_OK;
-    GSZ_TRY(gsz_lowrank_choose(q->m->work, &q->space, &o, &rank, &precision));
-    if (rank > 0) return climb(q, rank, precision);
-    return climb(q, GSZ_MIN(UNPREDICTED_RANK, q->space.count), UNPREDICTED_PRECISION);
+    GSZ_TRY(gsz_lowrank_choose(q->m->work, &q->space, &o, &c));
+    if (c.net <= SURE * q->space.bits) GSZ_TRY(try_rank(q, 0, 0, &better));
+    if (c.rank > 0) return climb(q, c.rank, c.precision);
+    return q->space.count == 0 ? GSZ_OK : climb(q, GSZ_MIN(UNPREDICTED_RANK, q->space.count), UNPREDICTED_PRECISION);
 }
 
 /* Bins that are a little narrower than they might be, so that the mean squared error is below what SZ3 leaves: 0.306 to

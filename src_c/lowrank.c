@@ -375,7 +375,7 @@ static size_t subspace_columns(size_t rows, size_t cols, unsigned max_rank) {
 
 static int components(gsz_work *work, const gsz_lowrank_options *o, size_t p, gsz_lowrank_space *s) {
     iteration it;
-    double all_bits = rows_bits(s->row_energy, s->rows, s->cols, 0);
+    const double all_bits = s->bits = rows_bits(s->row_energy, s->rows, s->cols, 0);
     if (s->saving * all_bits <= GSZ_COMPONENT_BITS + 0.2 * (double)(s->rows + s->cols)) return GSZ_OK;
     GSZ_TRY(begin(work, &it, s, o, p));
     if (o->gate > 0) {
@@ -419,14 +419,13 @@ int gsz_lowrank_rank(gsz_work *work, const gsz_lowrank_space *s, unsigned max_ra
     return GSZ_OK;
 }
 
-int gsz_lowrank_choose(gsz_work *work, const gsz_lowrank_space *s, const gsz_lowrank_options *o, unsigned *rank, double *precision) {
-    unsigned coarse_rank;
-    double net, coarse_net;
-    *precision = o->precision;
-    GSZ_TRY(gsz_lowrank_rank(work, s, o->max_rank, o->precision, rank, &net));
-    if (*rank == 0) return GSZ_OK;
-    GSZ_TRY(gsz_lowrank_rank(work, s, o->max_rank, o->precision * COARSE, &coarse_rank, &coarse_net));
-    if (coarse_net > net) *rank = coarse_rank, *precision *= COARSE;
+int gsz_lowrank_choose(gsz_work *work, const gsz_lowrank_space *s, const gsz_lowrank_options *o, gsz_lowrank_choice *c) {
+    gsz_lowrank_choice coarse = {0, o->precision * COARSE, 0};
+    c->precision = o->precision;
+    GSZ_TRY(gsz_lowrank_rank(work, s, o->max_rank, c->precision, &c->rank, &c->net));
+    if (c->rank == 0) return GSZ_OK;
+    GSZ_TRY(gsz_lowrank_rank(work, s, o->max_rank, coarse.precision, &coarse.rank, &coarse.net));
+    if (coarse.net > c->net) *c = coarse;
     return GSZ_OK;
 }
 

@@ -37,6 +37,7 @@ typedef struct {
     float *left;            /* count x rows: orthonormal columns */
     double *energy;         /* of each component, bins^2, falling */
     double *row_energy;     /* sum of squares of each row */
+    double bits;            /* predicted, of all values without low rank */
     double saving;
     void *memory, *copy;
     size_t memory_size, copy_size;
@@ -63,8 +64,8 @@ int gsz_lowrank_rank(gsz_work *work, const gsz_lowrank_space *space, unsigned ma
                      unsigned *rank, double *net);
 
 /* The better of two precisions, that of the options and a coarser one, with the rank for it; 0 when none pays. */
-int gsz_lowrank_choose(gsz_work *work, const gsz_lowrank_space *space, const gsz_lowrank_options *options, unsigned *rank,
-                       double *precision);
+typedef struct { unsigned rank; double precision, net; } gsz_lowrank_choice;
+int gsz_lowrank_choose(gsz_work *work, const gsz_lowrank_space *space, const gsz_lowrank_options *options, gsz_lowrank_choice *choice);
 
 /* Integer factors of the first `rank` components.  Their rank may be less: a component that rounds to nothing is dropped.
  * inner: the most components of b as a product; 0 = b for itself. */

@@ -3,7 +3,7 @@
 #include "coding_tables.h"
 #include "head.h"
 
-#define TRIED ((size_t)3 << 14)     /* elements, in blocks of rows that are spread: tensors are often several stacked */
+#define TRIED ((size_t)2 << 14)     /* elements, in blocks of rows that are spread: tensors are often several stacked */
 #define BLOCKS ((size_t)8)
 
 static double sink_bits(const gsz_bit_sink *s) { return 8 * (double)(s->bits.p - s->bytes.data) + (double)s->bits.count; }
