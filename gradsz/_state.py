@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +89,17 @@ class State:
         return 256 + sum(kept.nbytes + len(name) + 128 for round_ in self.rounds for name, kept in round_.items())
 
 
+@contextmanager
+def reading(kind: str) -> Iterator[None]:
+    """What a snapshot lacks or has of another type is damage."""
+    try:
+        yield
+    except GradszError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise CorruptError(f"not a snapshot of {kind}: {type(error).__name__}") from None
+
+
 @dataclass
 class Snapshot:
     """A state and what goes with it, as a message: checked, and without pickle."""
@@ -116,7 +128,7 @@ class Snapshot:
     @classmethod
     def from_bytes(cls, data, kind: str) -> Snapshot:
         tensors = decompress_tensors(data)
-        try:
+        with reading(kind):
             meta = json.loads(tensors["meta"].tobytes())
             if meta["format"] != FORMAT or meta["kind"] != kind:
                 raise ValueError
@@ -126,10 +138,6 @@ class Snapshot:
             layout = _tuples(state["layout"]) if state else ()
             return cls(kind, State(state["sequence"], state["history"], rounds, layout) if state else None, meta["settings"],
                        {name: tensors[f"array/{i}"] for i, name in enumerate(meta["arrays"])})
-        except GradszError:
-            raise
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise CorruptError(f"not a snapshot of {kind}: {type(error).__name__}") from None
 
 
 def _kept(tensors: dict[str, np.ndarray], at: str, step: float, code: int, weight: int) -> Kept:

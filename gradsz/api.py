@@ -12,6 +12,7 @@ from gradsz.errors import LimitError, ParameterError, UnsupportedDtypeError
 from gradsz.quantisers import Quantiser
 
 if TYPE_CHECKING:
+    from gradsz._core import _Stream
     from gradsz._params import Bytes, Grid, Level, Mode, Predictor
 
 __all__ = ["compress", "decompress", "compress_bound"]
@@ -176,12 +177,13 @@ def compress_bound(a: ArrayLike, dtype: DTypeLike | None = None) -> int:
     return bound
 
 
-def encode_quantised(quantiser: Quantiser, items: list, arrays: list[np.ndarray], lossy: list[int], named: bool, nthreads: int) -> bytes:
+def encode_quantised(quantiser: Quantiser, items: list, arrays: list[np.ndarray], lossy: list[int], named: bool, nthreads: int,
+                     stream: _Stream | None = None) -> bytes:
     """A message of items, of which those at `lossy` go through a quantiser."""
     settings: list[Any] = [None] * len(items)
     for i, setting in zip(lossy, quantiser.settings([(arrays[i], items[i][1]) for i in lossy]), strict=True):
         settings[i] = setting
-    return _core.encode(items, named, nthreads, quantiser.seed, None, False, settings)
+    return _core.encode(items, named, nthreads, quantiser.seed, None, False, settings, stream=stream)
 
 
 def message_bytes(buf):

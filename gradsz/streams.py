@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from gradsz import _arrays, _core, _note, _params
 from gradsz._foresight import Foreseer
 from gradsz._prediction import Foresight, foresee
-from gradsz._state import Kept, Round, Snapshot, State, digest_of
+from gradsz._state import Kept, Round, Snapshot, State, digest_of, reading
 from gradsz.api import message_bytes
 from gradsz.errors import ParameterError, StateMismatchError
 from gradsz.gradient_aware import GradientAware
+from gradsz.quantisers import Quantiser, quantiser_from_json
 from gradsz.tensors import compress_items, decode_tensors
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder", "Decoder", "DecoderPool", "Broadcaster", "Receiver", "StreamMessage"]
 
-_BOUNDED = (4, 5)           # codecs whose tensors are kept: uniform, model
+_BOUNDED = 4, 5             # codecs whose tensors are kept: uniform, model
+_LOSSY = 4, 5, 6            # and those that leave something out: Spherical too
 
 
 class StreamMessage(bytes):
@@ -61,7 +63,8 @@ class Encoder:
     error_bound, and options of `compress_tensors`
         The same in every round.
     history : int
-        Earlier rounds that both ends keep and the gradient model may use, 0 to 2.  0: every message stands alone.
+        Earlier rounds that both ends keep and the gradient model may use, 0 to 2.  0, and with a quantiser in place of the bound: every
+        message stands alone.
     predictor : str or GradientAware
         As in `compress_tensors`; or ``"gradient-aware"``, which is ``GradientAware()``: predict tensors from the round before and from
         signs that are sent, instead of what the gradient model does with earlier rounds.  It takes a history of 1 or more.
@@ -87,18 +90,21 @@ class Encoder:
     (False, 2, True)
     """
 
-    def __init__(self, error_bound: float, *, history: int = 1, predictor: Predictor | Literal["gradient-aware"] | GradientAware = "auto",
+    def __init__(self, error_bound: float | Quantiser, *, history: int = 1, predictor: Predictor | Literal["gradient-aware"] | GradientAware = "auto",
                  error_feedback: bool = False, stream: int | None = None, **options: Any):
         if history not in (0, 1, 2):
             raise ParameterError(f"history is {history!r}; 0, 1 or 2 earlier rounds can be kept")
         if "reference" in options:
             raise ParameterError("give the reference of a round to encode()")
-        _params.error_bound(error_bound)
+        if isinstance(error_bound, Quantiser):
+            history = 0
+        else:
+            _params.error_bound(error_bound)
         self.stream = _identifier(stream)
         self.history, self.error_feedback = history, bool(error_feedback)
         self._aware = GradientAware() if predictor == "gradient-aware" else predictor if isinstance(predictor, GradientAware) else None
         if self._aware is not None and not history:
-            raise ParameterError("history is 0; gradient-aware prediction needs at least 1 earlier round")
+            raise ParameterError("gradient-aware prediction needs an error bound and a history of at least 1 earlier round")
         self._bound, self._options = error_bound, options if self._aware is not None else {"predictor": predictor} | options
         self._state: State | None = None
         self._errors: dict[str, np.ndarray] = {}
@@ -164,12 +170,13 @@ class Encoder:
         if self._pending is not None:
             self.commit(self._pending.token)
         options = {name: value for name, value in self._options.items() if value is not None}
-        settings = dict(bound=self._bound, history=self.history, error_feedback=self.error_feedback, stream=self.stream, options=options,
+        quantiser = self._bound.to_json() if isinstance(self._bound, Quantiser) else None
+        settings = dict(bound=self._bound if quantiser is None else 0, quantiser=quantiser, history=self.history, error_feedback=self.error_feedback, stream=self.stream, options=options,
                         aware=None if self._aware is None else self._aware.to_json(), key=self._key_wanted)
         try:
             return Snapshot("Encoder", self._state, settings, self._errors).to_bytes()
         except TypeError:
-            raise ParameterError("options that are functions or quantisers cannot be stored: make a new Encoder and call key_frame") from None
+            raise ParameterError("options that are functions cannot be stored: make a new Encoder and call key_frame") from None
 
     @classmethod
     def from_bytes(cls, data: Bytes) -> Encoder:
@@ -181,9 +188,11 @@ class Encoder:
         """
         snapshot = Snapshot.from_bytes(data, "Encoder")
         s = snapshot.settings
-        options = s["options"] if s["aware"] is None else s["options"] | {"predictor": GradientAware.from_json(s["aware"])}
-        encoder = cls(s["bound"], history=s["history"], error_feedback=s["error_feedback"], stream=s["stream"], **options)
-        encoder._state, encoder._errors, encoder._key_wanted = snapshot.state, snapshot.arrays, s["key"]
+        with reading("Encoder"):
+            options = s["options"] if s["aware"] is None else s["options"] | {"predictor": GradientAware.from_json(s["aware"])}
+            bound = s["bound"] if s["quantiser"] is None else quantiser_from_json(s["quantiser"])
+            encoder = cls(bound, history=s["history"], error_feedback=s["error_feedback"], stream=s["stream"], **options)
+            encoder._state, encoder._errors, encoder._key_wanted = snapshot.state, snapshot.arrays, s["key"]
         return encoder
 
     def _look_back(self, data: bytes, taken: Mapping[str, tuple[np.ndarray, int]], wanted: Mapping[str, np.ndarray],
@@ -195,7 +204,7 @@ class Encoder:
         foresight = _foreseen(message, before.rounds)
         decoded = decode_tensors(message, None, False, reference, past, foresight.predictions)
         errors = {}
-        for name in dict.fromkeys([*_bounded(message), *wanted]) if self.error_feedback else ():
+        for name in dict.fromkeys([*_coded(message, _LOSSY), *wanted]) if self.error_feedback else ():
             with np.errstate(invalid="ignore", over="ignore"):
                 left = (wanted[name] if name in wanted else _wide(*taken[name])) - _wide(decoded[name], taken[name][1])
             errors[name] = np.where(np.isfinite(left), left, left.dtype.type(0))
@@ -277,8 +286,9 @@ class Decoder:
     def from_bytes(cls, data: Bytes) -> Decoder:
         snapshot = Snapshot.from_bytes(data, "Decoder")
         decoder = cls()
-        decoder._state, decoder._stream = snapshot.state, snapshot.settings["stream"]
-        decoder._last, decoder._limits = tuple(snapshot.settings["last"]), tuple(snapshot.settings["limits"])
+        with reading("Decoder"):
+            decoder._state, decoder._stream = snapshot.state, snapshot.settings["stream"]
+            decoder._last, decoder._limits = tuple(snapshot.settings["last"]), tuple(snapshot.settings["limits"])
         return decoder
 
 
@@ -436,10 +446,10 @@ def _fits(error: np.ndarray, array: np.ndarray, code: int) -> bool:
     return code in _arrays.FLOATING and error.shape == array.shape and error.itemsize == max(array.itemsize, 4)
 
 
-def _bounded(message: _core.Message) -> list[str]:
-    """Names of the tensors that came back within a bound, not bit for bit."""
+def _coded(message: _core.Message, codecs: tuple[int, ...]) -> list[str]:
+    """Names of the tensors that were coded so."""
     entries = map(message.entry, range(len(message)))
-    return [entry[0] or "" for entry in entries if entry[5] in _BOUNDED]
+    return [entry[0] or "" for entry in entries if entry[5] in codecs]
 
 
 def _foreseen(message: _core.Message, rounds: tuple[Round, ...]) -> Foresight:
@@ -452,7 +462,7 @@ def _foreseen(message: _core.Message, rounds: tuple[Round, ...]) -> Foresight:
 def _round_of(message: _core.Message, decoded: Mapping[str, np.ndarray], reference: Mapping[str, Any] | None, foresight: Foresight) -> Round:
     """What is kept of a message: decoded values, less the reference where there is one; and momenta."""
     kept: Round = {}
-    for name in _bounded(message):
+    for name in _coded(message, _BOUNDED):
         array, code = _arrays.take(decoded[name])
         wide = _arrays.widened(array, code)
         if reference is not None and name in reference:

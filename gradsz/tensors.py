@@ -100,7 +100,7 @@ def compress_items(mapping: Mapping[str, ArrayLike], error_bound: float | Quanti
     if quantiser is not None:
         if reference is not None:
             raise ParameterError("a quantiser takes no reference: quantise the difference to it")
-        return encode_quantised(quantiser, items, arrays, lossy_ones, True, threads)
+        return encode_quantised(quantiser, items, arrays, lossy_ones, True, threads, None if stream is None else (*stream, b""))
     seed, slot = _params.seed(seed), _params.slot(slot)
 
     def encode(items: list[tuple], priors: list, note: bytes = b"") -> bytes:

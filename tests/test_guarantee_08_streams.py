@@ -10,6 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 import gradsz
 import oracle
 from gradsz import StateMismatchError
+from gradsz._state import Snapshot, State
 from gradsz.tensors import compress_items
 
 CLIENTS = 3
@@ -347,3 +348,12 @@ class TestDownlink:
         first = client.receive(message)
         first["layer0"][:] = 0
         assert np.array_equal(client.receive(message)["layer1"], first["layer1"])
+
+
+@pytest.mark.parametrize("kind", [gradsz.Encoder, gradsz.Decoder])
+@pytest.mark.parametrize("settings", [{}, {"bound": "x"}, {"stream": None, "last": 3, "limits": 4}, []], ids=repr)
+def test_snapshots_that_lack_settings(kind, settings):
+    """Crafted ones raise what damage raises, and nothing else."""
+    data = Snapshot(kind.__name__, State(0, 1), settings).to_bytes()
+    with pytest.raises(gradsz.GradszError):
+        kind.from_bytes(data)

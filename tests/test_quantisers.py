@@ -544,3 +544,30 @@ def test_likelihood_says_what_it_needs(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_scipy)
     with pytest.raises(gradsz.ParameterError, match="scipy"):
         gradsz.compress(np.arange(9.0), M22(fit="ml"))
+
+
+# ---- in streams
+
+@pytest.mark.parametrize("quantiser", [gradsz.SparseDithering(0.5), gradsz.SparseDithering(1.0, unbiased=True, seed=3), gradsz.Spherical(0.5),
+                                       gradsz.M22(2, 2, keep=0.3)], ids=repr)
+def test_streams(quantiser):
+    """Every message stands alone; what was left out comes with later messages; a stored encoder goes on."""
+    rng = np.random.default_rng(4)
+    update = {"w": rng.standard_t(4, (60, 50)).astype(np.float32), "steps": np.int64(3)}
+    encoder, decoder = gradsz.Encoder(quantiser, error_feedback=True), gradsz.Decoder()
+    total, rounds = np.zeros((60, 50)), 20
+    for round in range(rounds):
+        message = encoder.encode(update)
+        assert message.key and message.sequence == round
+        got = gradsz.Decoder().decode(message) if round % 3 == 0 else decoder.decode(message)
+        assert got["steps"] == 3
+        total += got["w"]
+        encoder = gradsz.Encoder.from_bytes(encoder.to_bytes())
+    alone = gradsz.decompress_tensors(gradsz.compress_tensors(update, quantiser))["w"]
+    drift, left = total - rounds * update["w"].astype(float), alone - update["w"].astype(float)
+    assert np.linalg.norm(drift) < rounds / 2 * np.linalg.norm(left)        # and would grow with the rounds
+
+
+def test_streams_take_no_prediction():
+    with pytest.raises(gradsz.ParameterError, match="error bound"):
+        gradsz.Encoder(gradsz.Spherical(0.5), predictor="gradient-aware")
