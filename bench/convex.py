@@ -2,10 +2,11 @@
 
     python bench/convex.py [--quick] [--out bench/results]
 
-Writes convex.csv (a row for each problem, scheme and setting) and convex.md (tables, bars).
+Writes convex.csv (a row for each problem, scheme and setting), convex.md (tables, bars) and convex.png.
 """
 import argparse
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -222,6 +223,12 @@ def main():
     run.write_csv(out / "convex.csv", rows, [*head, *method.splitlines()], tuple(COLUMNS))
     (out / "convex.md").write_text("\n\n".join(["# Compressed gradient descent", "\n".join(f"- {line}" for line in head), method, table,
                                                 "## Bars", report.bar_table(bars)]) + "\n")
+    try:
+        from plot import plot_descent
+        plot_descent({p: {name: best[p, name]["bytes"] for name in schemes() if (p, name) in best} for p in ("ridge", "logistic")},
+                     out / "convex.png")
+    except ImportError as reason:
+        print(f"no picture: {reason}", file=sys.stderr)
     print(table)
 
 

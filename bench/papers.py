@@ -2,11 +2,12 @@
 
     python bench/papers.py [TRACES] [--rounds 1] [--quick] [--out bench/results]
 
-Writes papers.csv (a row for each trace, scheme and setting: bits an entry, distortions) and papers.md (tables, bars). Without
+Writes papers.csv (a row for each trace, scheme and setting: bits an entry, distortions), papers.md (tables, bars) and papers.png. Without
 TRACES it takes those of run.py. Convex problems: convex.py.
 """
 import argparse
 import math
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -141,16 +142,19 @@ def at_budget(points, budget):
     return math.exp(min(mixed, default=math.log(below[1])))
 
 
-def distortion_table(rows, m):
+def distortions(rows, m):
+    """{scheme: mean over the traces at each budget}; NaN where one does not reach it."""
     names = list(dict.fromkeys(row["trace"] for row in rows))
-    lines = []
+    found = {}
     for scheme in SCHEMES:
-        cells = []
-        for budget in BUDGETS:
-            values = [at_budget([(r["bits"], r[f"d{m}"]) for r in rows if r["trace"] == t and r["scheme"] == scheme], budget) for t in names]
-            cells.append(report.number(math.exp(np.mean(np.log(values)))) if not np.isnan(values).any() else "-")
-        lines.append([scheme, *cells])
-    return report.table([f"d_{m} at bits an entry", *map(str, BUDGETS)], lines)
+        points = {t: [(float(r["bits"]), float(r[f"d{m}"])) for r in rows if r["trace"] == t and r["scheme"] == scheme] for t in names}
+        found[scheme] = [math.exp(np.mean(np.log([at_budget(points[t], budget) for t in names]))) for budget in BUDGETS]
+    return found
+
+
+def distortion_table(curves, m):
+    return report.table([f"d_{m} at bits an entry", *map(str, BUDGETS)], [
+        [scheme, *["-" if math.isnan(v) else report.number(v) for v in values]] for scheme, values in curves[m].items()])
 
 
 # ---- Sparse Dithering against its paper's code; speed
@@ -208,10 +212,11 @@ def main():
     bars.append(report.Bar("Sparse Dithering: used / worst case, largest of all tensors and nu", 1.0, worst, at_most=True))
     bars += [report.Bar(f"{str(q).split('  #')[0]}: compress", 100, inwards, "MB/s") for q, inwards, *_ in fast if not isinstance(q, gradsz.Spherical)]
     method = METHOD.format(minimum=traces.MIN_ELEMENTS, rounds=args.rounds)
+    curves = {m: distortions(rows, m) for m in POWERS}
     sections = ["# Quantisers of papers", "\n".join(f"- {line}" for line in head), method,
                 "## Sparse Dithering: bits used over the unary code", report.table(["", *[f"nu {nu:g}" for nu in NUS]], [
                     [name, *[f"{found[nu][0] / found[nu][1]:.3f}" for nu in NUS]] for name, found in lengths.items()]),
-                "## Distortion at equal bits", *[distortion_table(rows, m) for m in POWERS],
+                "## Distortion at equal bits", *[distortion_table(curves, m) for m in POWERS],
                 "## Speed", "10 million Laplacian float32 (Spherical: 200,000), one thread, processor time.",
                 report.table(["", "in MB/s", "out MB/s", "bits an entry"], [
                     [str(q).split("  #")[0], f"{a:.0f}", f"{b:.0f}", f"{c:.2f}"] for q, a, b, c in fast]),
@@ -220,6 +225,11 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     run.write_csv(out / "papers.csv", rows, [*head, *method.splitlines()], tuple(COLUMNS))
     (out / "papers.md").write_text("\n\n".join(sections) + "\n")
+    try:
+        from plot import plot_distortion
+        plot_distortion(curves, BUDGETS, out / "papers.png")
+    except ImportError as reason:
+        print(f"no picture: {reason}", file=sys.stderr)
     print("\n\n".join(sections[3:]))
 
 

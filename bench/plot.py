@@ -167,3 +167,46 @@ def plot_rounds(found, path):
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+# ---- papers.py, convex.py ----------------------------------------------------------------------
+
+SCHEME_COLOURS = ("tab:red", "tab:grey", "tab:olive", "tab:blue", "black", "tab:orange", "tab:green", "tab:purple", "tab:brown")
+
+
+def plot_distortion(curves, budgets, path):
+    """curves: {M: {scheme: distortion at each budget, NaN where it does not reach}}."""
+    figure, grid = plt.subplots(1, len(curves), figsize=(1 + 3.4 * len(curves), 4.4), squeeze=False, sharex=True, layout="constrained")
+    for axes, (m, schemes) in zip(grid.flat, curves.items()):
+        for colour, (scheme, values) in zip(SCHEME_COLOURS, schemes.items()):
+            axes.plot(budgets, values, marker="o", markersize=4, color=colour, label=scheme)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xticks(budgets, [f"{b:g}" for b in budgets])
+        axes.minorticks_off()
+        axes.grid(alpha=0.25, linewidth=0.5)
+        axes.set_title(f"M = {m}", fontsize=10)
+        axes.set_xlabel("bits an entry")
+    grid[0][0].set_ylabel("sum |x|^M (x - x')² / sum |x|^(M + 2)")
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.suptitle("Down and left: better. Means over traces, everything sent counted.", fontsize=11)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def plot_descent(best, path):
+    """best: {problem: {scheme: bytes until the target}}."""
+    figure, grid = plt.subplots(1, len(best), figsize=(2 + 4.4 * len(best), 3.4), squeeze=False, sharey=True, layout="constrained")
+    for axes, (problem, schemes) in zip(grid.flat, best.items()):
+        for i, (scheme, size) in enumerate(schemes.items()):
+            axes.barh(i, size, color="tab:red" if "gradsz" in scheme else "tab:blue")
+            axes.annotate(f"{size:,}", (size, i), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.set_yticks(range(len(schemes)), schemes)
+        axes.set_xscale("log")
+        axes.set_xlim(right=axes.get_xlim()[1] * 4)
+        axes.set_title(problem, fontsize=10)
+        axes.set_xlabel("bytes sent until the target")
+    grid[0][0].invert_yaxis()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
