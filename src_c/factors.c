@@ -1,5 +1,6 @@
 /* Factors of low rank: components rounded to integers. */
 #include "lowrank_bits.h"
+#include "model.h"
 
 #define ROUND_UP(n) (((n) + 7) & ~(size_t)7)
 #define INNER_BITS 2u               /* b as a product is in units so much finer: they cost nothing */
@@ -244,7 +245,7 @@ static int split_at(gsz_work *work, rounding *r, const float *right, double prec
 /* `energy` and all of `rounding` lie in a scratch that the inner pair takes too: what is needed of them is copied. */
 static int split_right(gsz_work *work, rounding *r, double precision, unsigned unit_bits, unsigned most) {
     const size_t n = r->out->rank * r->out->cols, rows = r->space->rows, size = rows * sizeof(double) + n * sizeof(float);
-    if (most == 0 || r->space->taps == 1 || r->out->rank == 0) return GSZ_OK;
+    if (most == 0 || r->space->taps == 1 || r->out->rank == 0 || (GSZ_WITHOUT & GSZ_WITHOUT_INNER)) return GSZ_OK;
     double *energy = (double *)gsz_alloc(work->heap, size);
     GSZ_CHECK(energy != NULL, GSZ_E_MEMORY);
     float *right = (float *)(energy + rows);

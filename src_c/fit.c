@@ -185,7 +185,7 @@ static void sample_step(const gsz_kernels *kernels, sampler *s, size_t row, unsi
 /* The row's scale, and cells of its column sums as model_contexts computes them. */
 static void sample_widths(sampler *s, const int32_t *sums, const gsz_row_widths *w, int32_t scale) {
     const size_t n = s->view.lanes;
-    const int known = s->row.rows > 0;
+    const int known = s->row.rows > 0 && !(GSZ_WITHOUT & GSZ_WITHOUT_COLUMNS);
     const float width = (float)scale;
     float *restrict row = s->seen[ROW] + s->count, *restrict column = s->seen[COLUMN] + s->count;
     for (size_t j = 0; j < n; j++) {
@@ -311,7 +311,7 @@ int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x) {
     if (gsz_is_phased(t) && t->rounds == 0 && too_few(&s, sum)) return GSZ_OK;
     const float floor = (float)(0.2 * sum / (double)s.count * (double)(1 << GSZ_WIDTH_BITS) + 1);
     fit_widths(work->kernels, &s, NULL, v, floor, first);
-    fit_means(work->kernels, &s, first, floor, v);
+    if (s.nmeans > 0) fit_means(work->kernels, &s, first, floor, v);
     fit_widths(work->kernels, &s, first, v, floor, w);
     t->weights.constant = rounded_weight(w[0]);
     t->weights.row = rounded_weight(w[1]);

@@ -8,7 +8,7 @@ int32_t gsz_scale_width(unsigned index) {
 
 int gsz_feature_exists(unsigned feature, int matrix, unsigned rounds) {
     switch (feature) {
-#define FEATURE(name, exists, first) case GSZ_FEATURE_##name: return exists;
+#define FEATURE(name, exists, first) case GSZ_FEATURE_##name: return (GSZ_WITHOUT >> GSZ_FEATURE_##name & 1) == 0 && (exists);
 #include "features/list.h"
 #undef FEATURE
     default: return 0;
@@ -32,7 +32,7 @@ void gsz_model_widths(const gsz_model_row *row, const gsz_model_weights *w, int3
     out->rounds = row->rounds;
     memcpy(out->past, w->past, sizeof out->past);
     out->base = gsz_wrap_add(gsz_wrap_mul(w->constant, (int32_t)1 << w->unit_bits), gsz_wrap_mul(w->row, scale));
-    if (row->rows == 0) {                                   /* no columns are known: they are all the same */
+    if (row->rows == 0 || (GSZ_WITHOUT & GSZ_WITHOUT_COLUMNS)) {   /* no columns are known: they are all the same */
         out->base = gsz_wrap_add(out->base, gsz_wrap_mul(w->column, scale));
         return;
     }
@@ -70,7 +70,7 @@ void gsz_model_default_weights(unsigned unit_bits, int phased, gsz_model_weights
     }
     w->constant = 16;
     w->column = 60;
-    w->mean[GSZ_FEATURE_earlier_taps] = 40;
+    if (gsz_feature_exists(GSZ_FEATURE_earlier_taps, 0, 0)) w->mean[GSZ_FEATURE_earlier_taps] = 40;
 }
 
 size_t gsz_model_stride(const gsz_view *v) { return gsz_wide(v->lanes + 1); }

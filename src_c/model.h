@@ -42,6 +42,12 @@ enum {
     GSZ_FEATURES
 };
 
+/* What a build for bench/ablation.py leaves out, a bit each: mean features by number, and the others below. */
+#ifndef GSZ_WITHOUT
+#define GSZ_WITHOUT 0u
+#endif
+enum { GSZ_WITHOUT_COLUMNS = 1 << 6, GSZ_WITHOUT_ROWS = 1 << 7, GSZ_WITHOUT_INNER = 1 << 8 };
+
 /* Whether tensors of this kind have a feature, and from which tap on. */
 int gsz_feature_exists(unsigned feature, int matrix, unsigned rounds);
 unsigned gsz_feature_first(unsigned feature, unsigned side);

@@ -94,8 +94,17 @@ static int smooth(gsz_work *work, const gsz_modelled *t, uint8_t *scales) {
     return GSZ_OK;
 }
 
+/* One scale for all rows that are not zeros. */
+static void level(uint8_t *scales, size_t n) {
+    size_t sum = 0, live = 0;
+    for (size_t i = 0; i < n; i++) sum += scales[i], live += scales[i] != 0;
+    for (size_t i = 0; i < n; i++)
+        if (scales[i] != 0) scales[i] = (uint8_t)((sum + live / 2) / live);
+}
+
 int gsz_scales_measure(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t *scales, size_t *strange) {
     size_t none;
     GSZ_TRY(measure(work, t, x, scales, strange != NULL ? strange : &none));
+    if (GSZ_WITHOUT & GSZ_WITHOUT_ROWS) level(scales, t->view.rows);
     return smooth(work, t, scales);
 }
