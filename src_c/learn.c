@@ -267,12 +267,14 @@ static int narrow_bins(search *q) {
     return fit_around(m, s);
 }
 
-static int find_best(const material *m, gsz_structure *s) {
+/* s becomes the best; *bits as tried. */
+static int find_best(const material *m, gsz_structure *s, double *bits) {
     gsz_heap *heap = m->work->heap;
     search q;
     memset(&q, 0, sizeof q);
     q.m = m, q.s = s, q.bits = 1e300;
     int status = search_ranks(&q);
+    *bits = q.bits;
     if (status == GSZ_OK) status = narrow_bins(&q);
     gsz_lowrank_space_release(heap, &q.space);
     if (status == GSZ_OK) {
@@ -353,17 +355,31 @@ static int find_quickly(material *m, gsz_structure *s) {
     return status;
 }
 
-/* And best: a search in the way that balanced would go. */
+/* And best: a search in the way that balanced would go, and one without earlier rounds, which has to be worse. */
 static int find_thoroughly(material *m, gsz_structure *s) {
-    gsz_structure found;
-    if (s->t.rounds > 0) {
-        int status = choose_way(m, s, &found);
-        if (status == GSZ_OK) gsz_structure_know(s, s->t.referenced, found.t.rounds);
-        gsz_structure_release(m->work->heap, &found);
-        GSZ_TRY(status);
-        make_matrix(m, &s->t);
+    gsz_heap *heap = m->work->heap;
+    gsz_structure other;
+    double with, without;
+    if (s->t.rounds == 0) return find_best(m, s, &without);
+    GSZ_TRY(choose_way(m, s, &other));
+    gsz_structure_release(heap, &other);
+    const unsigned way = m->way;
+    GSZ_TRY(gsz_structure_copy(heap, s, &other));
+    m->way = ALONE;
+    gsz_structure_know(s, s->t.referenced, 0);
+    int status = gather_all(m, &other.t);
+    if (status == GSZ_OK) status = find_best(m, s, &without);
+    m->way = way;
+    if (status == GSZ_OK) status = way == ALONE ? GSZ_OK : gather_all(m, &other.t);
+    if (status == GSZ_OK && way != ALONE) {
+        status = find_best(m, &other, &with);
+        if (status == GSZ_OK && with < without * LEAST_GAIN) {
+            gsz_structure_release(heap, s);
+            gsz_structure_move(&other, s);
+        }
     }
-    return find_best(m, s);
+    gsz_structure_release(heap, &other);
+    return status;
 }
 
 int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low_rank, int thoroughly, int *possible) {
