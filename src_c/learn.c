@@ -13,12 +13,12 @@
 /* What is looked for, in kernels and in matrices.  Kernels save less, for taps predict part of it already, but have more
  * components, for b as a product makes them cheaper.  Balanced: */
 static const gsz_lowrank_options quick[2] = {
-    {.max_rank = 63, .iterations = 1, .gate = 0.02, .precision = 0.1, .saving = 0.75, .sample = 12},
+    {.max_rank = 63, .iterations = 1, .gate = 0.02, .precision = 0.1, .saving = 0.7, .sample = 12},
     {.max_rank = 24, .iterations = 1, .gate = 0.02, .precision = 0.1, .saving = 1},
 };
 /* And best, which then tries. */
 static const gsz_lowrank_options thorough[2] = {
-    {.max_rank = GSZ_MAX_RANK, .iterations = 2, .precision = 0.1, .saving = 0.75},
+    {.max_rank = 67, .iterations = 2, .precision = 0.1, .saving = 0.75},
     {.max_rank = 63, .iterations = 2, .precision = 0.1, .saving = 1},
 };
 #define COARSER 1.4
