@@ -15,7 +15,7 @@ from gradsz.errors import raise_status
 cdef extern from "gradsz.h" nogil:
     ctypedef struct gsz_prior:
         const void *reference
-        const void *past[2]
+        const void *past[2]     # MOST_PAST
     ctypedef struct gsz_stream:
         uint64_t id
         uint64_t sequence
@@ -137,6 +137,7 @@ cdef extern from *:
 cdef enum:
     RELEASE_GIL = 4096          # bytes: below, switching costs more than the work
     TAKEN = 1 << 22             # bytes of a message at once
+    MOST_PAST = 2               # GSZ_MAX_PAST: room in a gsz_prior
 
 _cpu_mask = 0xffffffff      # read by every call; written by set_cpu_mask only
 
@@ -230,6 +231,8 @@ cdef class _Priors:
             if priors[i] is None:
                 continue
             reference, past = priors[i]
+            if len(past) > MOST_PAST:
+                raise ValueError(f"{len(past)} earlier rounds of a tensor, at most {MOST_PAST}")
             self.priors[i].reference = self.take(reference, nbytes[i])
             for k in range(len(past)):
                 self.priors[i].past[k] = self.take(past[k], nbytes[i])

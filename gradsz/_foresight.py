@@ -53,8 +53,7 @@ class Foreseer:
 
     def _kept(self, item: tuple) -> Kept | None:
         kept = self.before.get(item[0].decode())
-        fits = kept is not None and kept.code == item[1] and kept.integers.shape == item[2] and kept.integers.size > 0
-        return kept if fits else None
+        return kept if kept is not None and kept.fits(item[1], item[2]) else None
 
     def _choice(self, item: tuple, reference: np.ndarray | None, scale: float | None) -> Told:
         kept = self._kept(item)

@@ -41,7 +41,7 @@ def read(note: bytes, entries: list[tuple], before: Mapping[str, Kept]) -> tuple
     """
     rule = _rule(note) if note else Rule()
     names = [entry[0] or "" for entry in entries]
-    kept = [_fits(before.get(name), entry) for name, entry in zip(names, entries, strict=True)]
+    kept = [name in before and before[name].fits(entry[1], tuple(entry[2])) for name, entry in zip(names, entries, strict=True)]
     told = _told(note[3:], [tuple(entry[2]) for entry in entries], kept) if len(note) > 3 else [Told()] * len(entries)
     return rule, {name: of_tensor for name, of_tensor, fits in zip(names, told, kept, strict=True) if fits}
 
@@ -97,10 +97,6 @@ def _arrays_of(data: bytes, max_output: int) -> dict[str, np.ndarray]:
         raise CorruptError(f"the note on prediction does not decode: {error}") from None
     _check(MODES in arrays and STATS in arrays, "has other arrays")
     return arrays
-
-
-def _fits(kept: Kept | None, entry: tuple) -> bool:
-    return kept is not None and kept.code == entry[1] and kept.integers.shape == tuple(entry[2]) and kept.integers.size > 0
 
 
 def _check(good: bool, what: str) -> None:

@@ -14,6 +14,7 @@ from gradsz.errors import CorruptError, GradszError
 from gradsz.tensors import compress_tensors, decompress_tensors
 
 MOST = 32767            # of the integers that stand for a round's values
+HISTORIES = 0, 1, 2      # earlier rounds that can be kept
 FORMAT = 2              # of snapshots
 
 
@@ -54,6 +55,10 @@ class Kept:
     @property
     def nbytes(self) -> int:
         return self.integers.nbytes + (0 if self.momentum is None else self.momentum.nbytes)
+
+    def fits(self, code: int, shape: tuple[int, ...]) -> bool:
+        """Whether it is of a tensor like this, which has elements."""
+        return (self.code, self.integers.shape) == (code, shape) and self.integers.size > 0
 
     def values(self) -> np.ndarray:
         return _arrays.as_float(self.integers.astype(np.float64) * self.step, self.code)
@@ -135,6 +140,8 @@ class Snapshot:
             rounds = tuple({name: _kept(tensors, f"{k}/{i}", float.fromhex(step), code, weight)
                             for i, (name, step, code, weight) in enumerate(round_)} for k, round_ in enumerate(meta["rounds"]))
             state = meta["state"]
+            if state and state["history"] not in HISTORIES:
+                raise ValueError("a history of another length")
             layout = _tuples(state["layout"]) if state else ()
             return cls(kind, State(state["sequence"], state["history"], rounds, layout) if state else None, meta["settings"],
                        {name: tensors[f"array/{i}"] for i, name in enumerate(meta["arrays"])})

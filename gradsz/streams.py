@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from gradsz import _arrays, _core, _note, _params
 from gradsz._foresight import Foreseer
 from gradsz._prediction import Foresight, foresee
-from gradsz._state import Kept, Round, Snapshot, State, digest_of, reading
+from gradsz._state import HISTORIES, Kept, Round, Snapshot, State, digest_of, reading
 from gradsz.api import message_bytes
 from gradsz.errors import ParameterError, StateMismatchError
 from gradsz.gradient_aware import GradientAware
@@ -92,7 +92,7 @@ class Encoder:
 
     def __init__(self, error_bound: float | Quantiser, *, history: int = 1, predictor: Predictor | Literal["gradient-aware"] | GradientAware = "auto",
                  error_feedback: bool = False, stream: int | None = None, **options: Any):
-        if history not in (0, 1, 2):
+        if history not in HISTORIES:
             raise ParameterError(f"history is {history!r}; 0, 1 or 2 earlier rounds can be kept")
         if "reference" in options:
             raise ParameterError("give the reference of a round to encode()")

@@ -2,7 +2,6 @@
 #include "lowrank_bits.h"
 #include "model.h"
 
-#define ROUND_UP(n) (((n) + 7) & ~(size_t)7)
 #define INNER_BITS 2u               /* b as a product is in units so much finer: they cost nothing */
 #define INNER_PRECISION 0.3         /* rms error that rounding the inner factors may add, in units of b */
 #define MOST_INNER(rank) ((rank) + (rank) / 2 + 8)      /* both channels are much alike */

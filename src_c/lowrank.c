@@ -9,7 +9,6 @@
 #define LEAST_ELEMENTS 1024u
 #define LEAST_SIDE 8u
 #define LARGEST 1048576.0f          /* bins; what is beyond cannot be predicted, and its squares must not overflow */
-#define ROUND_UP(n) (((n) + 7) & ~(size_t)7)
 
 /* ---- the rank of most predicted bits */
 

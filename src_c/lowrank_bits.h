@@ -6,6 +6,7 @@
 #include "lowrank.h"
 
 #define GSZ_COMPONENT_BITS 16.0     /* width and shift of one component */
+#define ROUND_UP(n) (((n) + 7) & ~(size_t)7)
 
 /* ---- plain arithmetic in place of a library */
 
@@ -100,7 +101,7 @@ GSZ_INLINE void take_component(const gsz_lowrank_space *s, unsigned k, double *e
     }
 }
 
-/* lowrank.c: the rank of most net bits, and orthonormalisation. */
+/* Orthonormalisation (lowrank.c). */
 double gsz_orthogonalise(double *g, size_t n, double tolerance, double *m);
 
 #endif

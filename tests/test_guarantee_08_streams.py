@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 import gradsz
 import oracle
 from gradsz import StateMismatchError
-from gradsz._state import Snapshot, State
+from gradsz._state import Kept, Snapshot, State
 from gradsz.tensors import compress_items
 
 CLIENTS = 3
@@ -357,3 +357,14 @@ def test_snapshots_that_lack_settings(kind, settings):
     data = Snapshot(kind.__name__, State(0, 1), settings).to_bytes()
     with pytest.raises(gradsz.GradszError):
         kind.from_bytes(data)
+
+
+def test_snapshots_of_too_long_a_history():
+    """More rounds than the core has room for."""
+    kept = Kept.of(np.ones((60, 50)), 2)
+    data = Snapshot("Encoder", State(0, 5, ({"w": kept},) * 6, (("w", 2, (60, 50)),)), dict(
+        bound=0.1, quantiser=None, history=2, error_feedback=False, stream=1, options={}, aware=None, key=False)).to_bytes()
+    with pytest.raises(gradsz.CorruptError):
+        gradsz.Encoder.from_bytes(data)
+    with pytest.raises(ValueError, match="earlier rounds"):
+        compress_items({"w": np.ones((60, 50), np.float32)}, 0.1, past=[{"w": np.ones((60, 50), np.float32)}] * 3)
