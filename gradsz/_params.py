@@ -1,9 +1,11 @@
 """Checks of the arguments that several calls share: what came, what is allowed, what to do."""
 from __future__ import annotations
 
+import json
 import math
 import operator
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from gradsz.quantisers import Quantiser
 
     Bytes = Buffer | NDArray[Any]       # numpy's stubs call an array a Buffer from Python 3.12 on only
+
+T = TypeVar("T")
 
 Mode = Literal["abs", "rel", "rms", "l2", "psnr"]
 Predictor = Literal["auto", "none", "lorenzo", "lorenzo1", "lorenzo2", "lorenzo3", "structure", "low-rank"]
@@ -173,3 +177,19 @@ def max_output(value: object) -> int:
     if n < 1:
         raise ParameterError(f"max_output is {n}; it must be at least 1 byte (None = no limit)")
     return min(n, 2**63)
+
+
+def from_json(text: str, what: str, make: Callable[[dict[str, Any]], T]) -> T:
+    """What `make` makes of the members in JSON.
+
+    Raises
+    ------
+    ParameterError
+        The text is no JSON, or not of such a thing.
+    """
+    try:
+        return make(json.loads(text))
+    except ParameterError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ParameterError(f"not the JSON of {what} ({type(error).__name__}: {error}): {str(text)[:80]!r}") from None

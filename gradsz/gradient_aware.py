@@ -79,12 +79,8 @@ class GradientAware:
         >>> gradsz.GradientAware.from_json(settings.to_json()) == settings
         True
         """
-        try:
-            members = json.loads(text)
+        def made(members):
             if members.pop("predictor") != "gradient-aware":
                 raise ValueError("another predictor")
             return cls(**members)
-        except ParameterError:
-            raise
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ParameterError(f"not the JSON of a GradientAware ({type(error).__name__}: {error}): {str(text)[:80]!r}") from None
+        return _params.from_json(text, "a GradientAware", made)

@@ -56,13 +56,7 @@ def quantiser_from_json(text: str) -> Quantiser:
     True
     """
     kinds = {kind.__name__: kind for kind in (SparseDithering, Spherical, M22)}
-    try:
-        members = json.loads(text)
-        return kinds[members.pop("quantiser")](**members)
-    except ParameterError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ParameterError(f"not the JSON of a quantiser ({type(error).__name__}: {error}): {str(text)[:80]!r}") from None
+    return _params.from_json(text, "a quantiser", lambda members: kinds[members.pop("quantiser")](**members))
 
 
 def _set(q: object, **members: Any) -> None:
