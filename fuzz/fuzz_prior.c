@@ -137,20 +137,23 @@ static size_t take_tensor(fuzz_input *in, sent *s, size_t i, unsigned kinds) {
     return n;
 }
 
-/* Values near a reference, as near as the input's bytes tell, and rounds like their difference. */
+/* Values near a reference, as near as the input's bytes tell, and rounds like their difference; for low rank in the space of its
+ * rows alone. */
 static void make_tensor(fuzz_input *in, sent *s, size_t i, uint64_t seed) {
     const unsigned kinds = fuzz_take(in), rounds = (kinds & 3) % (GSZ_MAX_PAST + 1), strange = kinds >> 5;
     const size_t n = take_tensor(in, s, i, kinds), size = n * gsz_itemsize(s->in[i].dtype);
-    const int dtype = s->in[i].dtype;
+    const int dtype = s->in[i].dtype, stays = s->in[i].predictor == GSZ_PREDICT_LOW_RANK;
+    const size_t row = s->in[i].ndim > 1 && n > 0 ? n / (size_t)s->in[i].shape[0] : 1;
     gsz_prior *prior = &s->in[i].prior;
     uint8_t *reference = (uint8_t *)fuzz_zeros(size), *past[GSZ_MAX_PAST];
     for (unsigned k = 0; k < GSZ_MAX_PAST; k++) prior->past[k] = past[k] = k < rounds ? (uint8_t *)fuzz_zeros(size) : NULL;
     s->in[i].data = s->values[i] = (uint8_t *)fuzz_zeros(size);
     for (size_t j = 0; j < n; j++) {
-        const int64_t base = sample_normal(&seed), change = sample_normal(&seed) / 256 * (in->size ? in->data[j % in->size] : 16);
+        const int64_t base = sample_normal(&seed), noise = sample_normal(&seed) / 256 * (in->size ? in->data[j % in->size] : 16);
+        const int64_t change = stays ? sample_outer(j / row, j % row, noise / 16) : noise;
         sample_put(dtype, s->values[i], j, (kinds & 4 ? base : 0) + change);
         sample_put(dtype, reference, j, base);
-        for (unsigned k = 0; k < rounds; k++) sample_put(dtype, past[k], j, change + sample_normal(&seed) / 16);
+        for (unsigned k = 0; k < rounds; k++) sample_put(dtype, past[k], j, (stays ? sample_outer(j / row + 1000 * (k + 1), j % row, 0) : change) + sample_normal(&seed) / 16);
         const uint64_t r = check_random(&seed);
         if (r % 1024 < strange) sample_put_bits(dtype, r & 1024 ? reference : s->values[i], j, sample_special(dtype, (unsigned)(r >> 32) % 6));
     }

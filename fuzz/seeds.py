@@ -117,6 +117,11 @@ def of_streams():
     encoder = gradsz.Encoder(0.05, history=1, grid="shrunk", stream=1, seed=7, **options)
     encoder.encode(moved, reference=model)
     yield "both", encoder.encode(moved, reference=model)
+    space = drawn.normal(size=(3, 120))
+    encoder = gradsz.Encoder(0.2, mode="abs", history=1, predictor="low-rank", stream=2, lossy=["w"])
+    for _ in range(2):
+        message = encoder.encode({"w": (drawn.normal(size=(24, 3)) @ space).astype(np.float32)})
+    yield "basis", message
 
 
 def varint(data, at):

@@ -1298,7 +1298,7 @@ def read_low_rank(segment: Segment, m: Modelled, rank: int) -> None:
     corrupt_unless(view.elements == view.rows * view.row_length and 8 <= view.rows <= 2**20 and view.row_length >= 8
                    and len(live) > 0, "low rank where there is none")
     planes = replace(view, strides=(view.row_length, 1, view.lanes))
-    sums = read_pair(segment, rank, view.rows, live, row_view(len(live), 1, 1), planes)
+    sums = read_pair(segment, rank, view.rows, live, row_view(len(live), 1, 1), planes, m if m.prior and m.prior.past else None)
     m.base = lambda row: sums(np.array([row]))[0]
 
 
@@ -1306,30 +1306,61 @@ def row_view(lanes: int, taps: int, side: int) -> View:
     return View(False, lanes * taps, 1, lanes * taps, taps, side, (lanes * taps, taps, 1))
 
 
-def read_pair(segment: Segment, rank: int, rows: int, live: list[int], left: View, right: View) -> Callable[[np.ndarray], np.ndarray]:
-    """Two factors: a function of row numbers that gives those rows of their product."""
+def read_pair(segment: Segment, rank: int, rows: int, live: list[int], left: View, right: View,
+              kept: Modelled | None = None) -> Callable[[np.ndarray], np.ndarray]:
+    """Two factors: a function of row numbers that gives those rows of their product.  kept: whose last round B may be near."""
     corrupt_unless(0 < rank <= min(127, rows, right.row_length), "rank")
-    shift = segment.side.take(5)
-    up = [segment.side.take(4) for _ in range(rank)]
-    corrupt_unless(1 <= shift <= 30 and max(up) <= 14, "shift or up of a factor")
+    shift, up = read_shifts(segment, rank)
     split = not right.matrix and right.taps > 1 and segment.side.take(1)
-    a = np.zeros((rank, rows), np.int64)
-    a[:, live] = read_factor(segment, left, rank)
-    a <<= np.array(up)[:, None]
+    near = kept is not None and not split and segment.side.take(1)
+    a = read_left(segment, up, rows, live, left)
     if split:
         inner = read_pair(segment, segment.side.number(2), rank * right.taps, list(range(rank * right.taps)),
                           row_view(rank, right.taps, right.side), row_view(right.lanes, 1, 1))
         b = np.clip(inner(np.arange(rank * right.taps)), -32767, 32767).reshape(rank, right.row_length)
     else:
-        b = read_factor(segment, right, rank)
-    corrupt_unless(abs(a).max() <= 32767 and abs(b).max() <= 32767, "a factor too large")
+        b = read_factor(segment, right, rank, read_basis(segment, rank, kept) if kept is not None and near else None)
+    corrupt_unless(abs(b).max() <= 32767, "a factor too large")
+    return product(a, b, shift)
+
+
+def read_shifts(segment: Segment, rank: int) -> tuple[int, list[int]]:
+    shift = segment.side.take(5)
+    up = [segment.side.take(4) for _ in range(rank)]
+    corrupt_unless(1 <= shift <= 30 and max(up) <= 14, "shift or up of a factor")
+    return shift, up
+
+
+def read_left(segment: Segment, up: list[int], rows: int, live: list[int], view: View) -> np.ndarray:
+    a = np.zeros((len(up), rows), np.int64)
+    a[:, live] = read_factor(segment, view, len(up))
+    a <<= np.array(up)[:, None]
+    corrupt_unless(abs(a).max() <= 32767, "a factor too large")
+    return a
+
+
+def product(a: np.ndarray, b: np.ndarray, shift: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda which: wrap(a[:, which].T @ b + (1 << shift - 1)) >> shift
 
 
-def read_factor(segment: Segment, like: View, rank: int) -> np.ndarray:
+def read_basis(segment: Segment, rank: int, kept: Modelled) -> Callable[[int], np.ndarray]:
+    """What a component of B is near to: a sum of rows of the last round."""
+    count = segment.side.number(2)
+    corrupt_unless(0 < count <= min(127, kept.view.rows), "rows of a basis")
+    shift, up = read_shifts(segment, count)
+    which = np.cumsum([segment.side.number(2) + 1 for _ in up]) - 1
+    corrupt_unless(bool(which[-1] < kept.view.rows), "a row of a basis")
+    a = read_left(segment, up, rank, list(range(rank)), row_view(rank, 1, 1))
+    assert kept.prior is not None
+    rows = [kept.known(kept.prior.past[0], int(row), 32767) for row in which]
+    sums = product(a, np.array(rows), shift)
+    return lambda component: sums(np.array([component]))[0]
+
+
+def read_factor(segment: Segment, like: View, rank: int, base: Callable[[int], np.ndarray] | None = None) -> np.ndarray:
     """Integers of a factor, a row a component with lanes and taps as in a view, in its order of elements."""
     view = replace(like, elements=rank * like.row_length, rows=rank)
-    m = Modelled(view, 2, 1.0, CENTRED, 0, FACTORS)
+    m = Modelled(view, 2, 1.0, CENTRED, 0, FACTORS, base=base)
     read_weights(segment, m)
     read_scales(segment, m)
     out = np.zeros(view.elements, np.uint32)

@@ -232,9 +232,7 @@ static int split_at(gsz_work *work, rounding *r, const float *right, double prec
     gsz_lowrank_space_release(work->heap, &inner);
     if (status != GSZ_OK || best.rank == 0) return status;
     if (out->inner->rank == 0) {
-        gsz_lowrank_release(work->heap, out->inner);
-        gsz_release(work->heap, out->inner, sizeof *out->inner);
-        out->inner = NULL;
+        gsz_lowrank_release_inner(work->heap, out);
         return GSZ_OK;
     }
     out->shift += INNER_BITS;
@@ -273,6 +271,19 @@ int gsz_lowrank_reserve_inner(gsz_heap *heap, gsz_lowrank *l) {
     l->inner = (gsz_lowrank *)gsz_alloc(heap, sizeof *l->inner);
     GSZ_CHECK(l->inner != NULL, GSZ_E_MEMORY);
     memset(l->inner, 0, sizeof *l->inner);
+    return GSZ_OK;
+}
+
+void gsz_lowrank_release_inner(gsz_heap *heap, gsz_lowrank *l) {
+    if (l->inner == NULL) return;
+    gsz_lowrank_release(heap, l->inner);
+    gsz_release(heap, l->inner, sizeof *l->inner);
+    l->inner = NULL;
+}
+
+int gsz_lowrank_reserve_basis(gsz_heap *heap, gsz_lowrank *l) {
+    l->basis = (uint32_t *)gsz_alloc(heap, GSZ_MAX_RANK * sizeof *l->basis);
+    GSZ_CHECK(l->basis != NULL, GSZ_E_MEMORY);
     return GSZ_OK;
 }
 
@@ -352,10 +363,8 @@ int gsz_lowrank_expand(gsz_work *work, gsz_lowrank *l) {
 }
 
 void gsz_lowrank_release(gsz_heap *heap, gsz_lowrank *l) {
-    if (l->inner != NULL) {
-        gsz_lowrank_release(heap, l->inner);
-        gsz_release(heap, l->inner, sizeof *l->inner);
-    }
+    gsz_lowrank_release_inner(heap, l);
+    if (l->basis != NULL) gsz_release(heap, l->basis, GSZ_MAX_RANK * sizeof *l->basis);
     gsz_release(heap, l->memory, l->memory_size);
     memset(l, 0, sizeof *l);
 }

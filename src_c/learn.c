@@ -3,6 +3,7 @@
 #include "bound.h"
 #include "fit.h"
 #include "fp.h"
+#include "row_basis.h"
 #include "scales.h"
 #include "trial.h"
 
@@ -35,6 +36,7 @@ typedef struct {
     float *matrix;              /* what low rank is to stand for: the planes, less what earlier rounds tell of them */
     float *reference, *past[GSZ_MAX_PAST];      /* what both ends have in bins too, as planes */
     gsz_prior prior;                            /* the same */
+    gsz_row_basis *basis;                       /* of the last round, once it is needed */
     int32_t told[GSZ_FEATURES];                 /* weights of means, of a fit without low rank */
     int low_rank;               /* whether it is looked for, */
     unsigned way;               /* and what with earlier rounds */
@@ -117,6 +119,7 @@ static int gather_all(const material *m, const gsz_modelled *t) {
     if (t->referenced) GSZ_TRY(gather_planes(m->work, t, t->prior->reference, m->reference));
     for (unsigned k = 0; k < t->rounds; k++) GSZ_TRY(gather_planes(m->work, t, t->prior->past[k], m->past[k]));
     make_matrix(m, t);
+    gsz_row_basis_release(m->work->heap, m->basis);
     return GSZ_OK;
 }
 
@@ -164,6 +167,14 @@ static int fit_around(const material *m, gsz_structure *s) {
     return fit_rest(m, s);
 }
 
+/* B in s->low by rows of the last round, where that pays. */
+static int use_basis(const material *m, gsz_structure *s) {
+    const gsz_view *v = &s->t.view;
+    if (s->t.rounds == 0 || s->low.rank == 0) return GSZ_OK;
+    if (m->basis->turned == NULL) GSZ_TRY(gsz_row_basis_choose(m->work, m->past[0], v->rows, v->row_length, m->basis));
+    return gsz_row_basis_use(m->work, m->basis, &s->t, &s->low);
+}
+
 static gsz_lowrank_options options_for(const gsz_structure *s, const gsz_lowrank_options usual[2]) {
     const gsz_view *v = &s->t.view;
     gsz_lowrank_options o = usual[v->matrix != 0];
@@ -178,6 +189,7 @@ static int predict(const material *m, gsz_structure *s) {
     if (!m->low_rank) return gsz_model_fit(m->work, &s->t, m->rest);
     const gsz_lowrank_options o = options_for(s, quick);
     GSZ_TRY(gsz_lowrank_find(m->work, m->matrix, s->t.view.rows, s->t.view.row_length, &o, &s->low));
+    GSZ_TRY(use_basis(m, s));
     return fit_around(m, s);
 }
 
@@ -199,6 +211,7 @@ static int try_rank(search *q, unsigned rank, double precision, int *better) {
     double bits;
     GSZ_TRY(gsz_structure_copy(work->heap, q->s, &s));
     int status = rank == 0 ? GSZ_OK : gsz_lowrank_factors(work, &q->space, rank, precision, s.t.weights.unit_bits, GSZ_MAX_RANK, &s.low);
+    if (status == GSZ_OK) status = use_basis(q->m, &s);
     if (status == GSZ_OK) status = fit_around(q->m, &s);
     if (status == GSZ_OK) status = gsz_trial_model(work, &s, q->m->x, &bits);
     *better = status == GSZ_OK && bits < q->bits;
@@ -264,6 +277,7 @@ static int narrow_bins(search *q) {
     gsz_lowrank_scale(&q->space, 1 / part, n);
     gsz_structure_unlink(m->work->heap, s);
     GSZ_TRY(gsz_lowrank_factors(m->work, &q->space, q->rank, q->precision, s->t.weights.unit_bits, GSZ_MAX_RANK, &s->low));
+    GSZ_TRY(use_basis(m, s));
     return fit_around(m, s);
 }
 
@@ -382,16 +396,24 @@ static int find_thoroughly(material *m, gsz_structure *s) {
     return status;
 }
 
+static int learn(material *m, gsz_structure *s, int thoroughly) {
+    if (m->low_rank) GSZ_TRY(take_planes(m->work, &s->t, thoroughly || s->t.rounds > 0, m));
+    return thoroughly && m->low_rank ? find_thoroughly(m, s) : find_quickly(m, s);
+}
+
 int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low_rank, int thoroughly, int *possible) {
     material m;
+    gsz_row_basis basis;
     memset(&m, 0, sizeof m);
-    m.work = work, m.x = x, m.low_rank = low_rank && gsz_lowrank_possible(&s->t.view);
+    memset(&basis, 0, sizeof basis);
+    m.work = work, m.x = x, m.basis = &basis, m.low_rank = low_rank && gsz_lowrank_possible(&s->t.view);
     GSZ_TRY(subtract_reference(work, &s->t, x, &m.rest));
     GSZ_TRY(measure(work, s, m.rest, possible));
     if (*possible && s->t.referenced) *possible = reference_fits(work, &s->t, x);
     if (!*possible) return GSZ_OK;
     if (s->t.rounds > 0) GSZ_TRY(gsz_model_fit(work, &s->t, m.rest));
     memcpy(m.told, s->t.weights.mean, sizeof m.told);
-    if (m.low_rank) GSZ_TRY(take_planes(work, &s->t, thoroughly || s->t.rounds > 0, &m));
-    return thoroughly && m.low_rank ? find_thoroughly(&m, s) : find_quickly(&m, s);
+    int status = learn(&m, s, thoroughly);
+    gsz_row_basis_release(work->heap, &basis);
+    return status;
 }

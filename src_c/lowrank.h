@@ -49,7 +49,8 @@ typedef struct gsz_lowrank {
     uint8_t up[GSZ_MAX_RANK];
     int16_t *a, *b;
     size_t rows, cols;
-    struct gsz_lowrank *inner;          /* whose sum b is; NULL = b stands for itself */
+    struct gsz_lowrank *inner;          /* whose sum b is, or is near; NULL = b stands for itself */
+    uint32_t *basis;                    /* of an inner one: rows of the round before that its b is, so that the sum is near; or NULL */
     double bits_saved, bits_cost;       /* predicted */
     void *memory;
     size_t memory_size;
@@ -85,6 +86,9 @@ void gsz_lowrank_release(gsz_heap *heap, gsz_lowrank *lowrank);
 /* Memory for factors, all of it zeros, and for an inner pair, which has none yet. */
 int gsz_lowrank_reserve(gsz_heap *heap, gsz_lowrank *lowrank, unsigned rank, size_t rows, size_t cols);
 int gsz_lowrank_reserve_inner(gsz_heap *heap, gsz_lowrank *lowrank);
+void gsz_lowrank_release_inner(gsz_heap *heap, gsz_lowrank *lowrank);
+/* For the numbers of GSZ_MAX_RANK rows. */
+int gsz_lowrank_reserve_basis(gsz_heap *heap, gsz_lowrank *lowrank);
 /* b as the sum that `inner` is: of (rank * taps) x lanes; what is beyond its integers becomes the last of them. */
 int gsz_lowrank_expand(gsz_work *work, gsz_lowrank *lowrank);
 

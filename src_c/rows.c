@@ -88,6 +88,12 @@ static void prior_row(gsz_work *work, const gsz_modelled *t, const void *array, 
     work->kernels->in_units[t->dtype](row, length, t->unit, most, out);
 }
 
+int gsz_past_row(gsz_work *work, const gsz_modelled *t, unsigned k, size_t row, int32_t *out) {
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->prior, t->view.row_length * gsz_itemsize(t->dtype)));
+    prior_row(work, t, t->prior->past[k], row, t->view.row_length, GSZ_MAX_D, out);
+    return GSZ_OK;
+}
+
 /* The base of low rank of row i, made together with those of the rows after it. */
 static void next_base(const gsz_kernels *kernels, row_work *w, const gsz_modelled *t, size_t i) {
     const size_t whole = gsz_wide(t->view.row_length) + gsz_wide(1);

@@ -30,6 +30,9 @@ GSZ_INLINE int gsz_is_phased(const gsz_modelled *t) { return gsz_is_random(t->gr
 /* The unit for a bound and unit bits: bin / 2^f.  0 where that is no normal number. */
 double gsz_model_unit(int dtype, int grid, double eb, unsigned unit_bits);
 
+/* A row of round `k` before this one, tap by tap, in units, cut to 16 bits. */
+int gsz_past_row(gsz_work *work, const gsz_modelled *t, unsigned k, size_t row, int32_t *out);
+
 /* Twins: rows [from, to) of a tensor whose elements begin at x. */
 int gsz_rows_put(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t, const void *x, size_t from, size_t to);
 /* x may be NULL: what is decoded is not wanted. */

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 import gradsz
 import oracle
+from golden import draw
 from gradsz import _arrays, _core, _params, _reference
 
 GRIDS = ["aligned", "centred", "dithered", "shrunk"]
@@ -135,6 +136,81 @@ class TestMismatch:
     def test_info(self):
         info = gradsz.info(self.message, bits=True).tensors
         assert info[0].referenced and info[0].bits is None and not info[1].referenced
+
+
+class TestRowBasis:
+    """Rows that lie in the same few dimensions every round: B by rows of the last one (format.md 7.7)."""
+
+    @staticmethod
+    def rounds(shape, dtype="float32", seed=5):
+        """Two updates, and what has another space; so that nothing but the space of the rows is alike."""
+        rng = np.random.default_rng(seed)
+        row, alike = shape[1:], rng.normal(size=(6, int(np.prod(shape[1:]))))
+        others = alike, alike, rng.normal(size=alike.shape)
+        return [(rng.normal(size=(shape[0], 6)) @ space + rng.normal(size=(shape[0], alike.shape[1])) / 20).reshape(-1, *row).astype(dtype) for space in others]
+
+    @pytest.mark.parametrize("level", ["balanced", "best"])
+    @pytest.mark.parametrize("shape, dtype", [((64, 400), "float32"), ((64, 400), "float64"), ((64, 300), "float16"), ((80, 40, 9), "float32"), ((600, 90), "float32")])
+    def test_saves(self, shape, dtype, level):
+        x, alike, unlike = self.rounds(shape, dtype)
+        sizes = []
+        for past in ([alike], [unlike], []):
+            message = encode(x, 0.1, level=level, past=past)
+            y = decode(message, shape, dtype, past=past)
+            assert oracle.within(x, y, 0.1).all()
+            assert y.tobytes() == decode(message, shape, dtype, past=past, mask=0).tobytes()
+            assert y.tobytes() == _reference.decode(message, past=[{"x": p} for p in past])["x"].tobytes()
+            sizes.append(len(message))
+        assert sizes[0] < 0.97 * min(sizes[1:]) or shape[0] > shape[1]
+
+    @pytest.mark.parametrize("scale", [1e-20, 1e-6, 1e6, 1e20])
+    def test_rows_of_any_size(self, scale):
+        x, past, _ = self.rounds((64, 400))
+        past = (past * np.float32(scale)).astype("float32")
+        past[3, 5:9] = np.nan, np.inf, -np.inf, 0
+        message = encode(x, 0.1, level="best", past=[past])
+        y = decode(message, x.shape, "float32", past=[past])
+        assert oracle.within(x, y, 0.1).all()
+        assert y.tobytes() == _reference.decode(message, past=[{"x": past}])["x"].tobytes()
+
+    @staticmethod
+    def drawn(past, rows=(0, 5), shift=1, up=0, c=1, count=None, near=1):
+        """One component, whose b is near the sum of rows."""
+        segment = draw.Segment().head([1] * 12, weights=(*draw.WEIGHTS, *[0] * 3), rank=1).low_rank(8, [0])     # w3, neighbours, last round
+        segment.side.put(near, 1)
+        segment.factor([[[1] * 12]], 0)
+        segment.side.number(2, len(rows) if count is None else count)
+        segment.low_rank(shift, [up] * len(rows))
+        for row, before in zip(rows, (-1, *rows)):
+            segment.side.number(2, row - before - 1)
+        segment.factor([[[c]]] * len(rows), 0).factor([[[1] * 8] * 2], 1)
+        for _ in range(24):
+            segment.step([64] * 8)
+        origin = _reference.crc32c(past.tobytes()).to_bytes(4, "little") + b"\2"
+        return draw.modelled([draw.model(draw.FLOAT32, (12, 16))], segment.tables, [segment.payload()], origin=origin, flags=4)
+
+    past = np.arange(192, dtype="float32").reshape(12, 16)
+
+    def test_by_hand(self):
+        expected = (np.rint((self.past[0] + self.past[5] + 1) // 2) + 1 + 128) // 256
+        for got in (decode(self.drawn(self.past), (12, 16), "float32", past=[self.past]),
+                    _reference.decode(self.drawn(self.past), past=[{"": self.past}])[""]):
+            assert np.array_equal(got, np.broadcast_to(expected, (12, 16)))
+
+    @pytest.mark.parametrize("flaw", [dict(rows=(0, 12)), dict(rows=(12,)), dict(rows=(2**20,)), dict(count=0), dict(count=13), dict(count=128), dict(shift=0), dict(shift=31),
+                                      dict(up=15), dict(up=14, c=2), dict(near=0)])
+    def test_malformed(self, flaw):
+        message = self.drawn(self.past, **flaw)
+        with pytest.raises(gradsz.CorruptError):
+            decode(message, (12, 16), "float32", past=[self.past])
+        with pytest.raises(gradsz.CorruptError):
+            _reference.decode(message, past=[{"": self.past}])
+
+    def test_a_factor_too_large(self):
+        past = np.full((12, 16), 40000, "float32")
+        message = self.drawn(past, rows=(0, 5), shift=1, up=1)
+        with pytest.raises(gradsz.CorruptError):
+            decode(message, (12, 16), "float32", past=[past])
 
 
 def test_streams_are_told():

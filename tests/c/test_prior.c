@@ -5,11 +5,11 @@
 #include "reseal.h"
 #include "samples.h"
 
-#define TENSORS 4u
+#define TENSORS 5u
 
-static const uint64_t shapes[TENSORS][4] = {{60, 50}, {24, 12, 3, 3}, {2000}, {40, 30}};
-static const unsigned dims[TENSORS] = {2, 4, 1, 2};
-static const int dtypes[TENSORS] = {GSZ_FLOAT32, GSZ_FLOAT16, GSZ_FLOAT64, GSZ_BFLOAT16};
+static const uint64_t shapes[TENSORS][4] = {{60, 50}, {24, 12, 3, 3}, {2000}, {40, 30}, {32, 160}};
+static const unsigned dims[TENSORS] = {2, 4, 1, 2, 2};
+static const int dtypes[TENSORS] = {GSZ_FLOAT32, GSZ_FLOAT16, GSZ_FLOAT64, GSZ_BFLOAT16, GSZ_FLOAT32};
 
 typedef struct {
     gsz_input in[TENSORS];
@@ -19,7 +19,8 @@ typedef struct {
     char names[TENSORS][2];
 } given;
 
-/* Values near a reference; rounds like their difference. */
+/* Values near a reference; rounds like their difference, but for the last tensor: its rows lie in the same
+ * two dimensions every round, and are others. */
 static void make(given *g, uint64_t seed, int grid, unsigned rounds, int referenced, int level) {
     memset(g, 0, sizeof *g);
     for (unsigned t = 0; t < TENSORS; t++) {
@@ -31,10 +32,14 @@ static void make(given *g, uint64_t seed, int grid, unsigned rounds, int referen
         g->bytes[t] = n * gsz_itemsize(in->dtype);
         for (unsigned k = 0; k < 2 + GSZ_MAX_PAST; k++) g->arrays[t][k] = malloc(g->bytes[t]);
         for (size_t i = 0; i < n; i++) {
+            const uint64_t row = i / shapes[TENSORS - 1][1], column = i % shapes[TENSORS - 1][1];
+            const int stays = t == TENSORS - 1;
             int64_t base = sample_normal(&seed), change = sample_normal(&seed) / 16;
+            if (stays) change = sample_outer(row, column, change / 64);
             sample_put(in->dtype, g->arrays[t][0], i, (referenced ? base : 0) + change);
             sample_put(in->dtype, g->arrays[t][1], i, base);
-            for (unsigned k = 0; k < GSZ_MAX_PAST; k++) sample_put(in->dtype, g->arrays[t][2 + k], i, change + sample_normal(&seed) / 64);
+            for (unsigned k = 0; k < GSZ_MAX_PAST; k++)
+                sample_put(in->dtype, g->arrays[t][2 + k], i, (stays ? sample_outer(row + 1000 * (k + 1), column, 0) : change) + sample_normal(&seed) / 64);
         }
         g->names[t][0] = (char)('a' + (int)t);
         in->name = g->names[t], in->name_length = 1;

@@ -256,6 +256,9 @@ def with_what_both_have(good: Good) -> None:
     wide = np.resize(weights, outer.shape)
     good.tensors("prior_low_rank", "a reference and low rank", {"x": (wide + outer).astype(np.float32)}, 0.02,
                  Known({"x": wide.astype(np.float32)}), mode="abs", predictor="low-rank")
+    space = np.resize(first, (3, 240))
+    rounds = [{"x": (own.reshape(-1)[:96].reshape(32, 3) @ space).astype(np.float32)} for own in (change, second)]
+    good.tensors("prior_row_basis", "a factor near rows of the last round", rounds[0], 0.1, Known(past=rounds[1:]), mode="abs", predictor="low-rank")
     good.tensors("stream_key", "a key of a stream", sent, 0.01, stream=(2**64 - 1, 2**40, True, 2, 0), **options)
     good.tensors("stream_next", "a message of a stream that needs a state", sent, 0.01, Known(past=past),
                  stream=(5, 2**64 - 1, False, 2, 2**63 + 1), **options)
