@@ -122,6 +122,7 @@ static void sample_offsets(const gsz_kernels *kernels, const sampler *s, size_t 
         gsz_dither_row(s->t->seed, s->t->slot, s->t->index, row, &d);
         memset(mean, 0, n * sizeof *mean);
         kernels->model_dither(&d, (size_t)tap << 16, n, f, mean, offset, centre);
+        for (size_t j = 0; j < n; j++) offset[j] = ~offset[j];
         return;
     }
     float *u = s->seen[TARGET] + s->count + n;              /* room of a step behind the last one */

@@ -181,10 +181,10 @@ static pair_shape inner_shape(const pair_shape *outer, unsigned rank) {
     return (pair_shape){NULL, view_of_row(rank, outer->right.taps, outer->right.side), view_of_row(outer->right.lanes, 1, 1), NULL};
 }
 
-/* Memory for the values of a factor, and as many more. */
-static int start_factor(gsz_work *work, factor *f, const gsz_view *view, unsigned rank) {
+/* Memory for the values of a factor, and as many more where it will have a rest. */
+static int start_factor(gsz_work *work, factor *f, const gsz_view *view, unsigned rank, int has_rest) {
     factor_of(f, view, rank);
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->factors, 2 * (size_t)f->t.view.elements * sizeof(float)));
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->factors, (has_rest ? 2 : 1) * (size_t)f->t.view.elements * sizeof(float)));
     f->x = (float *)work->factors.data;
     return GSZ_OK;
 }
@@ -209,7 +209,7 @@ static int get_shifts(gsz_bitreader *side, gsz_lowrank *l) {
 
 static int put_left(gsz_work *work, gsz_segment_encoder *e, const gsz_lowrank *l, const pair_shape *shape) {
     factor f;
-    GSZ_TRY(start_factor(work, &f, &shape->left, l->rank));
+    GSZ_TRY(start_factor(work, &f, &shape->left, l->rank, 0));
     for (size_t k = 0, j = 0; k < l->rank; k++)
         for (size_t i = 0; i < l->rows; i++)
             if (is_live(shape, i)) f.x[j++] = (float)l->a[k * l->rows + i];
@@ -218,7 +218,7 @@ static int put_left(gsz_work *work, gsz_segment_encoder *e, const gsz_lowrank *l
 
 static int get_left(gsz_work *work, gsz_segment_decoder *d, gsz_lowrank *l, const pair_shape *shape) {
     factor f;
-    GSZ_TRY(start_factor(work, &f, &shape->left, l->rank));
+    GSZ_TRY(start_factor(work, &f, &shape->left, l->rank, 0));
     GSZ_TRY(get_factor(work, d, &f));
     for (size_t k = 0, j = 0; k < l->rank; k++)
         for (size_t i = 0; i < l->rows; i++)
@@ -318,7 +318,7 @@ static int put_right(gsz_work *work, gsz_segment_encoder *e, const gsz_lowrank *
     factor f;
     right_base base;
     const float *rest;
-    GSZ_TRY(start_factor(work, &f, &shape->right, l->rank));
+    GSZ_TRY(start_factor(work, &f, &shape->right, l->rank, l->inner != NULL));
     for (size_t i = 0; i < l->rank * l->cols; i++) f.x[i] = (float)l->b[i];
     GSZ_TRY(start_base(work, &f, l->inner, &base));
     int status = subtract_base(work, &f, &rest);
@@ -330,11 +330,12 @@ static int put_right(gsz_work *work, gsz_segment_encoder *e, const gsz_lowrank *
 static int get_right(gsz_work *work, gsz_segment_decoder *d, gsz_lowrank *l, const pair_shape *shape) {
     factor f;
     right_base base;
-    GSZ_TRY(start_factor(work, &f, &shape->right, l->rank));
+    GSZ_TRY(start_factor(work, &f, &shape->right, l->rank, 0));
     GSZ_TRY(start_base(work, &f, l->inner, &base));
     int status = get_factor(work, d, &f);
     gsz_release(work->heap, base.pairs, base.size);
     GSZ_TRY(status);
+    gsz_lowrank_release_inner(work->heap, l);           /* of no use any more */
     for (size_t i = 0; i < l->rank * l->cols; i++) GSZ_TRY(factor_integer(f.x[i], 32767, &l->b[i]));
     return GSZ_OK;
 }

@@ -106,9 +106,9 @@ typedef struct gsz_kernels {
     void (*model_means)(const struct gsz_model_row *row, const struct gsz_model_weights *w, unsigned tap, size_t n,
                         const int32_t *base, int32_t *mean);
     void (*model_align)(const int32_t *mean, size_t n, unsigned unit_bits, int32_t *centre);
-    void (*model_dither)(const struct gsz_dither *d, size_t lane, size_t n, unsigned unit_bits, const int32_t *mean, int32_t *u, int32_t *centre);
-    void (*model_phases)(const uint8_t *width, const int32_t *u, size_t n, unsigned unit_bits, uint8_t *context);
-    void (*model_shrink)(const uint8_t *width, const int32_t *u, size_t n, unsigned unit_bits, int32_t *shift);
+    void (*model_dither)(const struct gsz_dither *d, size_t lane, size_t n, unsigned unit_bits, const int32_t *mean, int32_t *fold, int32_t *centre);
+    void (*model_phases)(const uint8_t *width, const int32_t *fold, size_t n, unsigned unit_bits, uint8_t *context);
+    void (*model_shrink)(const uint8_t *width, const int32_t *fold, size_t n, unsigned unit_bits, int32_t *shift);
     void (*model_join)(const uint8_t *symbol, const uint32_t *low, const uint8_t *raw, const int32_t *centre, const int32_t *fold,
                        size_t n, unsigned unit_bits, int32_t *y);
     void (*model_join_narrow)(const uint8_t *symbol, const int32_t *centre, const int32_t *fold, size_t n, unsigned unit_bits, int32_t *y);

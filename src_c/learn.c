@@ -171,7 +171,7 @@ static int fit_around(const material *m, gsz_structure *s) {
 static int use_basis(const material *m, gsz_structure *s) {
     const gsz_view *v = &s->t.view;
     if (s->t.rounds == 0 || s->low.rank == 0) return GSZ_OK;
-    if (m->basis->turned == NULL) GSZ_TRY(gsz_row_basis_choose(m->work, m->past[0], v->rows, v->row_length, m->basis));
+    if (m->basis->triangle == NULL) GSZ_TRY(gsz_row_basis_choose(m->work, m->past[0], v->rows, v->row_length, m->basis));
     return gsz_row_basis_use(m->work, m->basis, &s->t, &s->low);
 }
 

@@ -93,8 +93,9 @@ static void NAME(model_align)(const int32_t *restrict mean, size_t n, unsigned u
 }
 
 /* Anywhere: offsets u for lanes from `lane` on, all of a bin equally likely, and centres mean + u. */
+/* Offsets u = ~fold: below 0 is fold where the mean lies in the lower half of the bin. */
 static void NAME(model_dither)(const gsz_dither *d, size_t lane, size_t n, unsigned unit_bits, const int32_t *restrict mean,
-                               int32_t *restrict u, int32_t *restrict centre) {
+                               int32_t *restrict fold, int32_t *restrict centre) {
     n = gsz_wide(n);
     const int32_t half = (int32_t)1 << unit_bits >> 1;
     for (size_t j = 0; j < n; j++) {
@@ -102,19 +103,20 @@ static void NAME(model_dither)(const gsz_dither *d, size_t lane, size_t n, unsig
         x = (x ^ x >> 16) * 0x7feb352du;
         x = (x ^ x >> 15 ^ d->second) * 0x846ca68bu;
         x = (x ^ x >> 16) + d->slot;
-        u[j] = (int32_t)(x >> (32 - unit_bits)) - half;
-        centre[j] = gsz_wrap_add(mean[j], u[j]);
+        int32_t u = (int32_t)(x >> (32 - unit_bits)) - half;
+        fold[j] = ~u;
+        centre[j] = gsz_wrap_add(mean[j], u);
     }
 }
 
-/* Contexts of lanes by width and offset; `width` is what model_contexts gave. */
-static void NAME(model_phases)(const uint8_t *restrict width, const int32_t *restrict u, size_t n, unsigned unit_bits,
+/* Contexts of lanes by width and offset, for which u and ~u are the same; `width` is what model_contexts gave. */
+static void NAME(model_phases)(const uint8_t *restrict width, const int32_t *restrict fold, size_t n, unsigned unit_bits,
                                uint8_t *restrict context) {
     n = gsz_wide(n);
     const int32_t half = (int32_t)1 << unit_bits >> 1;
     const int32_t narrowest = 2 * (int32_t)(unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)GSZ_NARROWEST_DITHERED;
     for (size_t j = 0; j < n; j++) {
-        int32_t size = u[j] ^ (u[j] >> 31), edge = (half - size) * (1 << GSZ_WIDTH_BITS) - (1 << (GSZ_WIDTH_BITS - 1));
+        int32_t size = fold[j] ^ (fold[j] >> 31), edge = (half - size) * (1 << GSZ_WIDTH_BITS) - (1 << (GSZ_WIDTH_BITS - 1));
         int32_t octave = (int32_t)(gsz_bits_of_float((float)edge) >> 22) - 254 - narrowest;
         int32_t ratio = octave - (int32_t)width[j] + GSZ_LEAST_RATIO, quarter = (4 * size) >> (unit_bits - 1);
         ratio = ratio < 0 ? 0 : ratio > (int32_t)GSZ_RATIOS - 1 ? (int32_t)GSZ_RATIOS - 1 : ratio;
@@ -124,17 +126,17 @@ static void NAME(model_phases)(const uint8_t *restrict width, const int32_t *res
 }
 
 /* What is put out instead of the offset, less the offset: g(u) - u in units (format.md 7.8). */
-static void NAME(model_shrink)(const uint8_t *restrict width, const int32_t *restrict u, size_t n, unsigned unit_bits,
+static void NAME(model_shrink)(const uint8_t *restrict width, const int32_t *restrict fold, size_t n, unsigned unit_bits,
                                int32_t *restrict shift) {
     n = gsz_wide(n);
     const int32_t half = (int32_t)1 << unit_bits >> 1;
     for (size_t j = 0; j < n; j++) {
-        int32_t sign = u[j] >> 31, size = u[j] ^ sign, at = (2 * size + 1) << (15 - unit_bits);      /* of 2^15, half a bin */
+        int32_t u = ~fold[j], sign = u >> 31, size = u ^ sign, at = (2 * size + 1) << (15 - unit_bits);      /* of 2^15, half a bin */
         int32_t w = width[j], edge = (int32_t)(((uint32_t)(32768 - at) * (uint32_t)gsz_shrink_inverse[w]) >> 15);
         int32_t narrow = edge < GSZ_SHRINK_EDGES - 1 ? edge : GSZ_SHRINK_EDGES - 1;
         int32_t wide = GSZ_SHRINK_EDGES + (w - (int32_t)GSZ_NARROW) * GSZ_SHRINK_PARTS + (at >> 10);
         int32_t g = (gsz_shrink[w < (int32_t)GSZ_NARROW ? narrow : wide] * half + 16384) >> 15;
-        shift[j] = ((g ^ sign) - sign) - u[j];
+        shift[j] = ((g ^ sign) - sign) - u;
     }
 }
 

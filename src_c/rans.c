@@ -98,6 +98,17 @@ void gsz_rans_slots(const gsz_frequencies *f, uint32_t slots[GSZ_RANS_SLOTS]) {
     }
 }
 
+void gsz_rans_use(gsz_rans_decoder *d, const uint32_t *slots) {
+    d->slots = slots;
+    for (unsigned c = 0; c < GSZ_RANS_NARROW; c++, slots += GSZ_RANS_SLOTS) {
+        uint32_t start = 0;                                     /* the first slot of a symbol that is not less */
+        for (uint32_t step = GSZ_RANS_SLOTS / 2; step > 0; step /= 2)
+            if ((slots[start + step - 1] & (GSZ_RANS_SYMBOLS - 1)) < GSZ_RANS_USUAL) start += step;
+        const uint32_t e = slots[start], usual = (e & (GSZ_RANS_SYMBOLS - 1)) == GSZ_RANS_USUAL;
+        d->zeros[c] = usual ? start | (e >> GSZ_RANS_FREQUENCY & 0xfff) << 16 : 0;
+    }
+}
+
 int gsz_rans_begin(gsz_rans_decoder *d, gsz_reader in, unsigned states, const uint32_t *slots) {
     memset(d, 0, sizeof *d);
     for (unsigned j = 0; j < states; j++) {

@@ -11,6 +11,8 @@
 #define GSZ_RANS_BITS 11u                       /* frequencies of a table sum to 2^11 */
 #define GSZ_RANS_SLOTS (1u << GSZ_RANS_BITS)
 #define GSZ_RANS_SYMBOLS 128u
+#define GSZ_RANS_USUAL 64u                      /* symbol */
+#define GSZ_RANS_NARROW 16u                     /* contexts where it may be almost all there is: every set has as many */
 #define GSZ_RANS_START ((uint32_t)1 << 15)      /* smallest state, and the one that a decoder must end with */
 #define GSZ_RANS_LOG2_STATES 5u
 #define GSZ_RANS_STATES (1u << GSZ_RANS_LOG2_STATES)    /* most */
@@ -52,7 +54,12 @@ typedef struct gsz_rans_decoder {
     const uint8_t *p, *end;             /* words to come */
     int overrun;                        /* words were missing; zeros were read in their place */
     const uint32_t *slots;              /* tables of all contexts */
+    uint32_t zeros[GSZ_RANS_NARROW];    /* slots of the usual symbol in the first of them: start, frequency << 16; 0: not known */
+    int trust;                          /* whether eight symbols at once were the usual one, of late */
 } gsz_rans_decoder;
+
+/* Tables of contexts from now on.  With the slots of the usual symbol, that of residual 0, kernels need no table where it is all there is. */
+void gsz_rans_use(gsz_rans_decoder *d, const uint32_t *slots);
 
 /* States in front of the words.  Symbols themselves: kernels->rans_decode. */
 int gsz_rans_begin(gsz_rans_decoder *d, gsz_reader in, unsigned states, const uint32_t *slots);

@@ -14,19 +14,20 @@
 typedef struct {
     const float *past;
     size_t rows, cols, step, count;     /* candidates: count rows, step apart */
+    size_t most;                        /* rows of the basis, in eights */
     double *left;                       /* of each candidate: energy that the basis does not have; 0: not to be chosen */
     double *energy;
-    double *factor;                     /* count x GSZ_MAX_BASIS: in the orthonormal basis */
+    double *factor;                     /* count x most: in the orthonormal basis */
     float *few, *products;              /* cols x BLOCK, count x BLOCK */
 } choosing;
 
 static int reserve_choosing(gsz_work *work, choosing *c) {
-    const size_t doubles = c->count * (2 + GSZ_MAX_BASIS), floats = (c->cols + c->count) * BLOCK;
+    const size_t doubles = c->count * (2 + c->most), floats = (c->cols + c->count) * BLOCK;
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, doubles * sizeof(double) + floats * sizeof(float)));
     c->left = (double *)work->lowrank.data;
     c->energy = c->left + c->count;
     c->factor = c->energy + c->count;
-    c->few = (float *)(c->factor + c->count * GSZ_MAX_BASIS);
+    c->few = (float *)(c->factor + c->count * c->most);
     c->products = c->few + c->cols * BLOCK;
     for (size_t i = 0; i < c->count; i++)
         c->energy[i] = c->left[i] = work->kernels->sum_squares[GSZ_FLOAT32](c->past + i * c->step * c->cols, c->cols, 1);
@@ -66,32 +67,38 @@ static unsigned take_block(gsz_work *work, choosing *c, unsigned *chosen) {
 /* Candidate `at`, number `column` of its block, as the next row of the basis: a column of the Cholesky factor. */
 static void take_row(choosing *c, gsz_row_basis *basis, size_t at, unsigned column) {
     const unsigned k = basis->count++;
-    const double *own = c->factor + at * GSZ_MAX_BASIS;
+    const double *own = c->factor + at * c->most;
     const double scale = inverse_root(c->left[at]);
     for (size_t i = 0; i < c->count; i++) {
-        double *row = c->factor + i * GSZ_MAX_BASIS, sum = (double)c->products[i * BLOCK + column];
+        double *row = c->factor + i * c->most, sum = (double)c->products[i * BLOCK + column];
         for (unsigned j = 0; j < k; j++) sum -= row[j] * own[j];
         row[k] = sum * scale;
         c->left[i] = i == at ? 0 : GSZ_MAX(c->left[i] - row[k] * row[k], 0.0);
     }
     basis->row[k] = (uint32_t)(at * c->step);
-    memcpy(basis->triangle + k * GSZ_MAX_BASIS, own, (k + 1) * sizeof *own);
-    for (size_t j = 0; j < c->cols; j++) basis->turned[j * GSZ_MAX_BASIS + k] = c->few[j * BLOCK + column];
+    memcpy(basis->triangle + k * c->most, own, (k + 1) * sizeof *own);
+    for (size_t j = 0; j < c->cols; j++) basis->turned[j * c->most + k] = c->few[j * BLOCK + column];
+}
+
+static int reserve_basis(gsz_heap *heap, size_t cols, size_t most, gsz_row_basis *basis) {
+    basis->cols = cols, basis->most = most;
+    basis->memory_size = most * most * sizeof(double) + cols * most * sizeof(float);
+    basis->triangle = (double *)gsz_alloc(heap, basis->memory_size);
+    GSZ_CHECK(basis->triangle != NULL, GSZ_E_MEMORY);
+    memset(basis->triangle, 0, basis->memory_size);
+    basis->turned = (float *)(basis->triangle + most * most);
+    return GSZ_OK;
 }
 
 int gsz_row_basis_choose(gsz_work *work, const float *past, size_t rows, size_t cols, gsz_row_basis *basis) {
-    const size_t step = (rows + CANDIDATES - 1) / CANDIDATES, most = GSZ_MIN((size_t)GSZ_MAX_BASIS, GSZ_MIN(rows, cols) / 2);
-    choosing c = {past, rows, cols, step, (rows + step - 1) / step, NULL, NULL, NULL, NULL, NULL};
+    const size_t step = (rows + CANDIDATES - 1) / CANDIDATES, wanted = GSZ_MIN((size_t)GSZ_MAX_BASIS, GSZ_MIN(rows, cols) / 2);
+    choosing c = {past, rows, cols, step, (rows + step - 1) / step, ROUND_UP(wanted), NULL, NULL, NULL, NULL, NULL};
     gsz_row_basis_release(work->heap, basis);
     GSZ_TRY(reserve_choosing(work, &c));
-    basis->cols = cols;
-    basis->turned_size = cols * GSZ_MAX_BASIS * sizeof(float);
-    basis->turned = (float *)gsz_alloc(work->heap, basis->turned_size);
-    GSZ_CHECK(basis->turned != NULL, GSZ_E_MEMORY);
-    memset(basis->turned, 0, basis->turned_size);
-    for (unsigned chosen[BLOCK], n = BLOCK; n == BLOCK && basis->count < most;) {
+    GSZ_TRY(reserve_basis(work->heap, cols, c.most, basis));
+    for (unsigned chosen[BLOCK], n = BLOCK; n == BLOCK && basis->count < wanted;) {
         n = take_block(work, &c, chosen);
-        for (size_t at; basis->count < most && (at = most_left(&c, chosen, n)) < c.count;) {
+        for (size_t at; basis->count < wanted && (at = most_left(&c, chosen, n)) < c.count;) {
             unsigned column = 0;
             while (chosen[column] != at) column++;
             take_row(&c, basis, at, column);
@@ -101,10 +108,8 @@ int gsz_row_basis_choose(gsz_work *work, const float *past, size_t rows, size_t 
 }
 
 void gsz_row_basis_release(gsz_heap *heap, gsz_row_basis *basis) {
-    gsz_release(heap, basis->turned, basis->turned_size);
-    basis->turned = NULL;
-    basis->turned_size = 0;
-    basis->count = 0;
+    gsz_release(heap, basis->triangle, basis->memory_size);
+    memset(basis, 0, sizeof *basis);
 }
 
 /* ---- B by the rows: least squares, in units of b and bins */
@@ -112,9 +117,9 @@ void gsz_row_basis_release(gsz_heap *heap, gsz_row_basis *basis) {
 typedef struct {
     const gsz_row_basis *basis;
     gsz_lowrank *l;
-    double *parts;                      /* rank x GSZ_MAX_BASIS: b in the orthonormal basis, then its coefficients */
+    double *parts;                      /* rank x basis->most: b in the orthonormal basis, then its coefficients */
     double *left;                       /* energy of each component */
-    float *b, *products;                /* rank x cols, rank x GSZ_MAX_BASIS */
+    float *b, *products;                /* rank x cols, rank x basis->most */
 } solving;
 
 static double size_of(double energy, size_t n) { return root(energy / (double)n); }
@@ -128,20 +133,20 @@ static double direct_bits(const gsz_lowrank *l, const double *energy) {
 
 static int project(gsz_work *work, solving *s) {
     const gsz_lowrank *l = s->l;
-    const size_t n = s->basis->count, doubles = l->rank * (GSZ_MAX_BASIS + 1), floats = l->rank * (l->cols + GSZ_MAX_BASIS);
+    const size_t n = s->basis->count, most = s->basis->most, doubles = l->rank * (most + 1), floats = l->rank * (l->cols + most);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, doubles * sizeof(double) + floats * sizeof(float)));
     s->parts = (double *)work->lowrank.data;
-    s->left = s->parts + l->rank * GSZ_MAX_BASIS;
+    s->left = s->parts + l->rank * most;
     s->b = (float *)(s->left + l->rank);
     s->products = s->b + l->rank * l->cols;
     for (size_t j = 0; j < l->rank * l->cols; j++) s->b[j] = (float)l->b[j];
-    work->kernels->lowrank_product(s->b, l->cols, 1, s->basis->turned, GSZ_MAX_BASIS, l->rank, l->cols, GSZ_MAX_BASIS, s->products, GSZ_MAX_BASIS);
+    work->kernels->lowrank_product(s->b, l->cols, 1, s->basis->turned, most, l->rank, l->cols, most, s->products, most);
     for (unsigned k = 0; k < l->rank; k++) {
-        double *p = s->parts + k * GSZ_MAX_BASIS;
+        double *p = s->parts + k * most;
         s->left[k] = work->kernels->sum_squares[GSZ_FLOAT32](s->b + k * l->cols, l->cols, 1);
         for (unsigned j = 0; j < n; j++) {
-            const double *t = s->basis->triangle + j * GSZ_MAX_BASIS;
-            double sum = (double)s->products[k * GSZ_MAX_BASIS + j];
+            const double *t = s->basis->triangle + j * most;
+            double sum = (double)s->products[k * most + j];
             for (unsigned m = 0; m < j; m++) sum -= p[m] * t[m];
             p[j] = sum / t[j];
         }
@@ -156,7 +161,7 @@ static double bits_with(const solving *s, unsigned n) {
     double sum = GSZ_COMPONENT_BITS * (double)n;
     for (unsigned k = 0; k < l->rank; k++) {
         double energy = 0;
-        for (unsigned j = 0; j < n; j++) energy += s->parts[k * GSZ_MAX_BASIS + j] * s->parts[k * GSZ_MAX_BASIS + j];
+        for (unsigned j = 0; j < n; j++) energy += s->parts[k * s->basis->most + j] * s->parts[k * s->basis->most + j];
         double left = GSZ_MAX(s->left[k] - energy, 0.0) / (double)l->cols;
         sum += (double)n * factor_bits(size_of(energy, n) / step) + (double)l->cols * factor_bits(root(left + PRECISION * PRECISION));
     }
@@ -178,10 +183,10 @@ static unsigned best_count(const solving *s) {
 /* Coefficients of the rows themselves, from those in the orthonormal basis. */
 static void turn_parts(const solving *s, unsigned n) {
     for (unsigned k = 0; k < s->l->rank; k++) {
-        double *p = s->parts + k * GSZ_MAX_BASIS;
+        double *p = s->parts + k * s->basis->most;
         for (unsigned j = n; j-- > 0;) {
-            for (unsigned m = j + 1; m < n; m++) p[j] -= p[m] * s->basis->triangle[m * GSZ_MAX_BASIS + j];
-            p[j] /= s->basis->triangle[j * GSZ_MAX_BASIS + j];
+            for (unsigned m = j + 1; m < n; m++) p[j] -= p[m] * s->basis->triangle[m * s->basis->most + j];
+            p[j] /= s->basis->triangle[j * s->basis->most + j];
         }
     }
 }
@@ -189,7 +194,7 @@ static void turn_parts(const solving *s, unsigned n) {
 /* Step of the coefficients of a row, 2^exponent, for values in units. */
 static int exponent_of(const solving *s, unsigned j, unsigned n, unsigned unit_bits) {
     double energy = 0;
-    for (unsigned m = 0; m <= j; m++) energy += s->basis->triangle[j * GSZ_MAX_BASIS + m] * s->basis->triangle[j * GSZ_MAX_BASIS + m];
+    for (unsigned m = 0; m <= j; m++) energy += s->basis->triangle[j * s->basis->most + m] * s->basis->triangle[j * s->basis->most + m];
     double step = PRECISION * root(12.0 / (double)n) / size_of(energy, s->l->cols);
     return (int)gsz_round_double(log_2(step)) - (int)unit_bits;
 }
@@ -215,7 +220,7 @@ static int round_parts(const solving *s, unsigned n, unsigned unit_bits, gsz_low
         inner->up[k] = (uint8_t)up;
         inner->basis[k] = s->basis->row[from];
         for (unsigned i = 0; i < s->l->rank; i++) {
-            double v = gsz_round_double(s->parts[i * GSZ_MAX_BASIS + from] * inverse);
+            double v = gsz_round_double(s->parts[i * s->basis->most + from] * inverse);
             if (!(gsz_abs_double(v) * (double)(1 << up) <= 32767)) return 0;
             inner->a[k * inner->rows + i] = (int16_t)v;
         }

@@ -5,15 +5,16 @@
 
 #include "rows.h"
 
-#define GSZ_MAX_BASIS 64u               /* rows that an encoder looks at */
+#define GSZ_MAX_BASIS 64u               /* that an encoder takes */
 
 /* Rows that span most of the others, best first (encoder). */
 typedef struct gsz_row_basis {
     unsigned count;
     uint32_t row[GSZ_MAX_BASIS];
-    double triangle[GSZ_MAX_BASIS * GSZ_MAX_BASIS];     /* Cholesky factor of their products with each other, in bins^2 */
-    float *turned;                                      /* cols x GSZ_MAX_BASIS: the rows as columns, in bins */
-    size_t cols, turned_size;
+    size_t cols, most;              /* rows that there is room for, in eights */
+    double *triangle;               /* most x most: Cholesky factor of their products with each other, in bins^2 */
+    float *turned;                  /* cols x most: the rows as columns, in bins */
+    size_t memory_size;
 } gsz_row_basis;
 
 /* past: rows x cols values of the round before, in bins. */

@@ -25,7 +25,7 @@ typedef struct {
     unsigned most_raw[2];
     gsz_dither dither;
     int32_t *mean, *y, *r;
-    int32_t *own, *u, *shift;       /* centres that are no means, offsets, what is put out besides */
+    int32_t *own, *side, *shift;    /* centres that are no means, on which side of them they lie and how far, what is put out besides */
     uint8_t *phase;                 /* contexts by offset */
     int32_t *base;                  /* of the row, tap by tap; NULL without low rank and reference */
     int32_t *bases;                 /* of low rank: of the next rows that are not zeros, `ready` of them, of which `taken` were used */
@@ -58,7 +58,7 @@ static int start_rows(gsz_work *work, const gsz_modelled *t, row_work *w) {
     gsz_model_row_init(v, p, &w->row);
     p += state;
     w->mean = p, w->y = p + stride, w->r = p + 2 * stride;
-    w->own = p + 3 * stride, w->u = p + 4 * stride, w->shift = p + 5 * stride;
+    w->own = p + 3 * stride, w->side = p + 4 * stride, w->shift = p + 5 * stride;
     w->low = (uint32_t *)(p + 6 * stride);
     p += 7 * stride;
     w->bases = p;
@@ -155,13 +155,11 @@ static void begin_step(const gsz_kernels *kernels, row_work *w, const gsz_modell
     if (t->grid == GSZ_GRID_ALIGNED) kernels->model_align(w->mean, n, f, w->own);
     if (t->grid != GSZ_GRID_CENTRED) w->centre = w->own;
     if (!gsz_is_phased(t)) return;
-    w->fold = w->u;
-    if (gsz_is_random(t->grid)) kernels->model_dither(&w->dither, plane, n, f, w->mean, w->u, w->own);
-    else for (size_t j = 0; j < n; j++) w->u[j] = (int32_t)((uint32_t)w->mean[j] - (uint32_t)w->own[j]);        /* within half a bin */
-    kernels->model_phases(w->step_context, w->u, n, f, w->phase);
-    if (t->grid == GSZ_GRID_SHRUNK) kernels->model_shrink(w->step_context, w->u, n, f, w->shift);
-    /* below 0 where the mean is in the lower half of the bin: what is there rounds down */
-    for (size_t j = 0; gsz_is_random(t->grid) && j < n; j++) w->u[j] = ~w->u[j];
+    w->fold = w->side;                                          /* what lies where the mean is in the bin's lower half rounds down */
+    if (gsz_is_random(t->grid)) kernels->model_dither(&w->dither, plane, n, f, w->mean, w->side, w->own);
+    else for (size_t j = 0; j < n; j++) w->side[j] = (int32_t)((uint32_t)w->mean[j] - (uint32_t)w->own[j]);        /* within half a bin */
+    kernels->model_phases(w->step_context, w->side, n, f, w->phase);
+    if (t->grid == GSZ_GRID_SHRUNK) kernels->model_shrink(w->step_context, w->side, n, f, w->shift);
     w->step_context = w->phase;
 }
 

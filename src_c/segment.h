@@ -63,7 +63,7 @@ int gsz_segment_close(gsz_segment_decoder *s);
 GSZ_INLINE int gsz_segment_use(gsz_segment_decoder *s, unsigned set) {
     GSZ_CHECK(s->used >> set & 1, GSZ_E_SECTION);
     s->first = gsz_set_first(set);
-    s->symbols.slots = s->slots + (size_t)s->first * GSZ_RANS_SLOTS;
+    gsz_rans_use(&s->symbols, s->slots + (size_t)s->first * GSZ_RANS_SLOTS);
     return GSZ_OK;
 }
 

@@ -142,7 +142,35 @@ static void running_sum_int_avx2(int32_t *v, size_t n) {
     sum_rest_int_avx2(v, i, n, (uint32_t)_mm256_cvtsi256_si32(sum));
 }
 
-/* Eight states: the symbols of eight contexts, and words for the states that run low, in the order of the lanes. */
+/* Words for the states that run low, in the order of the lanes. */
+GSZ_INLINE __m256i rans_refill_avx2(const uint8_t **p, __m256i x, __m256i low, unsigned lanes) {
+    uint64_t order = _pdep_u64(0x0706050403020100u, _pdep_u64(lanes, BYTES_OF_ONE) * 255u);
+    __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)*p));   /* nocheck: the caller's */
+    words = _mm256_permutevar8x32_epi32(words, _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)order)));
+    *p += 2 * (unsigned)_mm_popcnt_u32(lanes);
+    return _mm256_blendv_epi8(x, _mm256_or_si256(_mm256_slli_epi32(x, 16), words), low);
+}
+
+/* Eight states whose symbols are all the usual one, in narrow contexts, without their tables; 0 where they are not. */
+GSZ_INLINE int rans_usual_avx2(const __m256i zeros[2], const uint8_t **p, __m256i *states, const uint8_t *context, uint8_t *symbol) {
+    uint64_t contexts = gsz_load_le64(context);
+    if (contexts & ~(BYTES_OF_ONE * (GSZ_RANS_NARROW - 1))) return 0;
+    __m256i at = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)contexts)), x = *states;
+    __m256 few = _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(zeros[0], at)), many = _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(zeros[1], at));
+    __m256i e = _mm256_castps_si256(_mm256_blendv_ps(few, many, _mm256_castsi256_ps(_mm256_slli_epi32(at, 28))));
+    __m256i frequency = _mm256_srli_epi32(e, 16);
+    __m256i offset = _mm256_sub_epi32(_mm256_and_si256(x, _mm256_set1_epi32((int)(GSZ_RANS_SLOTS - 1))), _mm256_and_si256(e, _mm256_set1_epi32(0xffff)));
+    __m256i usual = _mm256_andnot_si256(offset, _mm256_cmpgt_epi32(frequency, offset));         /* 0 <= offset < frequency */
+    if (_mm256_movemask_ps(_mm256_castsi256_ps(usual)) != 255) return 0;
+    x = _mm256_add_epi32(_mm256_mullo_epi32(frequency, _mm256_srli_epi32(x, GSZ_RANS_BITS)), offset);
+    __m256i low = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)GSZ_RANS_START), x);
+    unsigned lanes = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(low));
+    *states = lanes == 0 ? x : rans_refill_avx2(p, x, low, lanes);
+    gsz_store_le64(symbol, BYTES_OF_ONE * GSZ_RANS_USUAL);
+    return 1;
+}
+
+/* Eight states: the symbols of eight contexts. */
 GSZ_INLINE __m256i rans_eight_avx2(const uint32_t *slots, const uint8_t **p, __m256i x, const uint8_t *context, uint8_t *symbol) {
     const __m256i slot_mask = _mm256_set1_epi32((int)(GSZ_RANS_SLOTS - 1)), start = _mm256_set1_epi32((int)GSZ_RANS_START);
     __m256i at = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)context));
@@ -152,37 +180,47 @@ GSZ_INLINE __m256i rans_eight_avx2(const uint32_t *slots, const uint8_t **p, __m
     x = _mm256_mullo_epi32(frequency, _mm256_srli_epi32(x, GSZ_RANS_BITS));
     x = _mm256_add_epi32(x, _mm256_srli_epi32(e, GSZ_RANS_OFFSET));
     __m256i low = _mm256_cmpgt_epi32(start, x);
-    unsigned lanes = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(low));
-    uint64_t order = _pdep_u64(0x0706050403020100u, _pdep_u64(lanes, BYTES_OF_ONE) * 255u);
-    __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)*p));   /* nocheck: the caller's */
-    words = _mm256_permutevar8x32_epi32(words, _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)order)));
-    x = _mm256_blendv_epi8(x, _mm256_or_si256(_mm256_slli_epi32(x, 16), words), low);
-    *p += 2 * (unsigned)_mm_popcnt_u32(lanes);
+    x = rans_refill_avx2(p, x, low, (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(low)));
     e = _mm256_and_si256(e, _mm256_set1_epi32(GSZ_RANS_SYMBOLS - 1));
     __m128i half = _mm_packus_epi32(_mm256_castsi256_si128(e), _mm256_extracti128_si256(e, 1));
     _mm_storel_epi64((__m128i *)(void *)symbol, _mm_packus_epi16(half, half));
     return x;
 }
 
-/* Steps of `vectors` times eight states.  Eight states read up to eight words: 16 bytes. */
+/* Steps of `vectors` times eight states.  Eight states read up to eight words: 16 bytes.  The short way is taken where it was right
+ * more than twice as often as not, of late, and tried again after a while. */
+#define LOSS 2
+#define TRUST 64
+#define DISTRUST 256
 GSZ_INLINE size_t rans_vectors_avx2(gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol, unsigned vectors) {
     const uint32_t *slots = d->slots;
     const uint8_t *p = d->p, *end = d->end;
+    const __m256i *both = (const __m256i *)(const void *)d->zeros, zeros[2] = {_mm256_loadu_si256(both), _mm256_loadu_si256(both + 1)};
     __m256i x[GSZ_RANS_STATES / 8];
+    int trust = d->trust;
     size_t i = 0;
     for (unsigned k = 0; k < vectors; k++) x[k] = _mm256_loadu_si256((const __m256i *)(const void *)d->state + k);
     for (; i + 8 * vectors <= n && end - p >= (ptrdiff_t)(16 * vectors); i += 8 * vectors)
-        for (unsigned k = 0; k < vectors; k++) x[k] = rans_eight_avx2(slots, &p, x[k], context + i + 8 * k, symbol + i + 8 * k);
+        for (unsigned k = 0; k < vectors; k++) {
+            if (trust >= 0 && rans_usual_avx2(zeros, &p, &x[k], context + i + 8 * k, symbol + i + 8 * k)) {
+                trust = trust < TRUST ? trust + 1 : TRUST;
+                continue;
+            }
+            trust = trust < 0 ? trust + 1 : trust < LOSS ? -DISTRUST : trust - LOSS;
+            x[k] = rans_eight_avx2(slots, &p, x[k], context + i + 8 * k, symbol + i + 8 * k);
+        }
     for (unsigned k = 0; k < vectors && i + 8 <= n && i % (8 * vectors) == 8 * k && end - p >= 16; k++, i += 8)
         x[k] = rans_eight_avx2(slots, &p, x[k], context + i, symbol + i);
     for (unsigned k = 0; k < vectors; k++) _mm256_storeu_si256((__m256i *)(void *)d->state + k, x[k]);
     d->p = p;
+    d->trust = trust;
     return i;
 }
 
 /* Twin of the portable loop. */
 static void rans_decode_int_avx2(gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol) {
     size_t i = 0;
+    if (d->states == 8) i = rans_vectors_avx2(d, context, n, symbol, 1);
     if (d->states == 16) i = rans_vectors_avx2(d, context, n, symbol, 2);
     if (d->states == 32) i = rans_vectors_avx2(d, context, n, symbol, 4);
     rans_rest_int_avx2(d, context, i, n, symbol);

@@ -204,8 +204,9 @@ static void any_grid(const gsz_kernels *k, int grid, uint64_t *seed, size_t n, u
     k->model_phases(s->width, s->u, n, f, s->context);
     if (grid == GSZ_GRID_SHRUNK) k->model_shrink(s->width, s->u, n, f, s->shift);
     for (size_t j = 0; j < n; j++) {
-        CHECK(s->u[j] >= -(1 << f >> 1) && s->u[j] < 1 << f >> 1 && s->context[j] < GSZ_CONTEXTS_DITHERED - 1);
-        CHECK(s->u[j] + s->shift[j] >= -(1 << f >> 1) && s->u[j] + s->shift[j] <= 1 << f >> 1);        /* stays in its bin */
+        const int32_t u = ~s->u[j];
+        CHECK(u >= -(1 << f >> 1) && u < 1 << f >> 1 && s->context[j] < GSZ_CONTEXTS_DITHERED - 1);
+        CHECK(u + s->shift[j] >= -(1 << f >> 1) && u + s->shift[j] <= 1 << f >> 1);        /* stays in its bin */
     }
 }
 
