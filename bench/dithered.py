@@ -64,8 +64,7 @@ def measure(tensors, factor, sz3):
              "h0": sum(dithered_bits(x, bounds[name], rng) for name, x in update.items()) / 8}
     messages = {}
     for grid, times in (("dithered", 1), ("shrunk", 2)):       # shrunk: within eb, from bins half as wide
-        lossy = {name: times * eb for name, eb in bounds.items()}
-        messages[grid] = gradsz.compress_tensors(update, 1, mode="abs", lossy=lossy, level="best", grid=grid, seed=1)
+        messages[grid] = gradsz.compress_tensors(update, times * factor, mode="rms", lossy=lambda *_: True, level="best", grid=grid, seed=1)
         found[grid] = len(messages[grid])
     if sz3 is not None:
         coded = {name: sz3.compress(x, bounds[name]) for name, x in update.items()}

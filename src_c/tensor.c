@@ -46,7 +46,7 @@ int gsz_tensor_chunks(const gsz_tensor *t, gsz_lattice *lattice, size_t *chunk, 
 
 /* ---- the choice of a predictor: significant bits of residuals at spread places */
 
-#define LEVEL_SAMPLES 256u
+#define LEVEL_SAMPLES 1024u
 #define FEW_LEVELS 48u
 #define SHORT_BOUND ((uint64_t)1 << 18)     /* elements */
 #define SAMPLES 128u
@@ -141,11 +141,11 @@ static int few_levels(const gsz_tensor *t, const void *x) {
     gsz_uniform u = {t->dtype, t->eb, gsz_step(t->dtype, t->eb), {0, 0, 0}};
     sampler s = {&u, x, 1 / u.step};
     int32_t seen[FEW_LEVELS];
-    size_t n = (size_t)t->elements, apart = GSZ_MAX(n / LEVEL_SAMPLES, (size_t)1);
+    const uint64_t n = t->elements, count = GSZ_MIN(n, (uint64_t)LEVEL_SAMPLES), apart = n / count;
     unsigned levels = 0;
-    uint64_t sum = 0, count = 0;
-    for (size_t i = 0; i < n && count < LEVEL_SAMPLES; i += apart, count++) {
-        int32_t k = sample_at(&s, i);
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        int32_t k = sample_at(&s, (size_t)(i * apart + i * 37 % apart));        /* spread over columns too */
         unsigned j = 0;
         sum += (uint64_t)(k < 0 ? -(int64_t)k : k);
         while (j < levels && seen[j] != k) j++;
@@ -153,7 +153,7 @@ static int few_levels(const gsz_tensor *t, const void *x) {
         if (levels == FEW_LEVELS) return 0;
         seen[levels++] = k;
     }
-    return sum >= count * 8 && count >= 4 * levels;
+    return sum >= count * 8 && count >= 16 * levels;
 }
 
 /* The bound with few bytes: it is sent for every tensor.  At most 2^-12, or 2^-20, is given away. */

@@ -200,6 +200,20 @@ class TestCompressOptions:
         assert gradsz.info(gradsz.compress(rough, 0.5, mode="l2")).tensors[0].grid == "aligned"
         assert gradsz.info(gradsz.compress(rough, 0.1, grid="aligned")).tensors[0].grid == "aligned"
 
+    @pytest.mark.parametrize("bins", [2, 6, 9, 10, 11, 13, 20])
+    def test_noise_is_not_taken_for_few_levels(self, bins):
+        """Columns as far apart as samples are, and of their own scale."""
+        rng = np.random.default_rng(bins)
+        for columns in (2048, 1024, 700):
+            x = (rng.normal(size=(256, columns)) * bins * 0.2 * np.exp(rng.normal(size=columns) / 2)).astype("f4")
+            assert gradsz.info(gradsz.compress(x, 0.1)).tensors[0].codec == "model"
+
+    @pytest.mark.parametrize("levels", [2, 5, 16])
+    def test_few_levels_far_apart_are_not_modelled(self, levels):
+        x = np.random.default_rng(levels).integers(0, levels, (300, 512)).astype("f4")
+        message = gradsz.compress(x, 0.01)
+        assert gradsz.info(message).tensors[0].codec == "uniform" and len(message) < len(gradsz.compress(x, 0.01, predictor="structure"))
+
     def test_equal_values_come_back_equal_on_an_aligned_grid(self):
         a = np.random.default_rng(4).normal(size=(60, 50)).astype("f4")
         a[:, 25:] = a[::-1, :25]
