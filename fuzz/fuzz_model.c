@@ -114,7 +114,7 @@ static int decode(gsz_heap *heap, const subject *t, const coded *in, unsigned ma
     gsz_work_init(&work, heap, gsz_kernels_for(gsz_cpu_features() & mask));
     unsigned used = 0;
     int status = gsz_tables_read(&b, f, &used);
-    for (unsigned c = 0; status == GSZ_OK && c < GSZ_TABLES; c++) gsz_rans_slots(&f[c], slots[c]);
+    for (unsigned c = 0; status == GSZ_OK && c < GSZ_TABLES; c++) gsz_kernels_for(0)->rans_slots(&f[c], slots[c]);
     if (status == GSZ_OK) status = decode_rows(&work, t, rest, slots[0], used, y);
     gsz_work_release(&work);
     free(slots);

@@ -29,6 +29,7 @@ struct gsz_bitreader;
 struct gsz_symbol_encoder;      /* symbols.h */
 struct gsz_symbol_decoder;
 struct gsz_rans_decoder;        /* rans.h */
+struct gsz_frequencies;
 struct gsz_rans_code;
 struct gsz_model_row;           /* model.h */
 struct gsz_model_weights;
@@ -98,6 +99,7 @@ typedef struct gsz_kernels {
                             uint32_t *state, uint8_t *p);
 
     /* Symbols of a step (see rans.h), each by the table of its context; words that are missing read as zero. */
+    void (*rans_slots)(const struct gsz_frequencies *f, uint32_t *slots);
     void (*rans_decode)(struct gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol);
 
     /* The gradient model's loops over the lanes of a step; see model_tmpl.h. */

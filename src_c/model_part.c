@@ -237,7 +237,7 @@ static int decode_segments(decoding *d) {
     const gsz_model_reader *r = d->reader;
     for (unsigned set = 0; set < GSZ_SETS; set++)
         for (unsigned k = 0; k < gsz_set_size(set) && r->used >> set & 1; k++)
-            gsz_rans_slots(&r->frequencies[gsz_set_first(set) + k], d->slots + (gsz_set_first(set) + k) * GSZ_RANS_SLOTS);
+            d->workers->work->kernels->rans_slots(&r->frequencies[gsz_set_first(set) + k], d->slots + (gsz_set_first(set) + k) * GSZ_RANS_SLOTS);
     d->continuing = 0;
     GSZ_TRY(gsz_parallel_for(r->cut.nsegments, d->workers->count, decode_segment, d));
     d->continuing = 1;

@@ -90,14 +90,6 @@ uint8_t *gsz_rans_encode(const gsz_kernels *kernels, const gsz_rans_code *codes,
 
 /* ---- decoding */
 
-void gsz_rans_slots(const gsz_frequencies *f, uint32_t slots[GSZ_RANS_SLOTS]) {
-    uint32_t at = 0;
-    for (uint32_t s = 0; s < GSZ_RANS_SYMBOLS; s++) {
-        uint32_t frequency = f->of[s], entry = s | frequency << GSZ_RANS_FREQUENCY;
-        for (uint32_t k = 0; k < frequency; k++) slots[at++] = entry | k << GSZ_RANS_OFFSET;
-    }
-}
-
 void gsz_rans_use(gsz_rans_decoder *d, const uint32_t *slots) {
     d->slots = slots;
     for (unsigned c = 0; c < GSZ_RANS_NARROW; c++, slots += GSZ_RANS_SLOTS) {
@@ -116,6 +108,7 @@ int gsz_rans_begin(gsz_rans_decoder *d, gsz_reader in, unsigned states, const ui
         GSZ_CHECK(d->state[j] >= GSZ_RANS_START && d->state[j] < GSZ_RANS_START << 16, GSZ_E_STREAM);
     }
     d->states = states;
+    d->trust = 16;                                              /* enough to begin with */
     d->slots = slots;
     d->p = in.p;
     d->end = in.end;

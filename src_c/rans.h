@@ -18,7 +18,7 @@
 #define GSZ_RANS_STATES (1u << GSZ_RANS_LOG2_STATES)    /* most */
 
 /* Frequencies of one context's table: sum GSZ_RANS_SLOTS. */
-typedef struct { uint16_t of[GSZ_RANS_SYMBOLS]; } gsz_frequencies;
+typedef struct gsz_frequencies { uint16_t of[GSZ_RANS_SYMBOLS]; } gsz_frequencies;
 
 /* Frequencies near counts, at least 1 for every symbol that occurs.  The total must not be 0. */
 void gsz_frequencies_fit(const uint32_t counts[GSZ_RANS_SYMBOLS], gsz_frequencies *f);
@@ -43,10 +43,10 @@ uint8_t *gsz_rans_encode(const gsz_kernels *kernels, const gsz_rans_code *codes,
 
 /* ---- decoding: a table is 2^11 entries, one a slot.
  *  0..6    8..19       20..30
- *  symbol  frequency   slot - start */
+ *  symbol  frequency   slot - start
+ * kernels->rans_slots fills it. */
 #define GSZ_RANS_FREQUENCY 8
 #define GSZ_RANS_OFFSET 20
-void gsz_rans_slots(const gsz_frequencies *f, uint32_t slots[GSZ_RANS_SLOTS]);
 
 typedef struct gsz_rans_decoder {
     uint32_t state[GSZ_RANS_STATES];

@@ -2,6 +2,15 @@
  *
  * Safety: words are read one by one behind a check, or several at once behind a check of as many. */
 
+/* Slots of a table; see rans.h. */
+static void NAME(rans_slots)(const gsz_frequencies *f, uint32_t *restrict slots) {
+    for (uint32_t s = 0; s < GSZ_RANS_SYMBOLS; s++) {
+        const uint32_t frequency = f->of[s], entry = s | frequency << GSZ_RANS_FREQUENCY;
+        for (uint32_t k = 0; k < frequency; k++) slots[k] = entry | k << GSZ_RANS_OFFSET;
+        slots += frequency;
+    }
+}
+
 /* Symbols [i, n) of a step, one by one. */
 GSZ_INLINE void NAME(rans_rest)(gsz_rans_decoder *d, const uint8_t *context, size_t i, size_t n, uint8_t *symbol) {
     const unsigned last = d->states - 1;

@@ -151,23 +151,36 @@ GSZ_INLINE __m256i rans_refill_avx2(const uint8_t **p, __m256i x, __m256i low, u
     return _mm256_blendv_epi8(x, _mm256_or_si256(_mm256_slli_epi32(x, 16), words), low);
 }
 
-/* Eight states whose symbols are all the usual one, in narrow contexts, without their tables; 0 where they are not. */
-GSZ_INLINE int rans_usual_avx2(const __m256i zeros[2], const uint8_t **p, __m256i *states, const uint8_t *context, uint8_t *symbol) {
+/* Eight states in narrow contexts whose symbols are the usual one, which needs no table, but for one or two.  Returns how many are not;
+ * where they are more, and in wide contexts, nothing has changed. */
+#define EXCEPTIONS 2u
+GSZ_INLINE unsigned rans_usual_avx2(const uint32_t *slots, const __m256i zeros[2], const uint8_t **p, __m256i *states, const uint8_t *context, uint8_t *symbol) {
     uint64_t contexts = gsz_load_le64(context);
-    if (contexts & ~(BYTES_OF_ONE * (GSZ_RANS_NARROW - 1))) return 0;
+    if (contexts & ~(BYTES_OF_ONE * (GSZ_RANS_NARROW - 1))) return 8;
     __m256i at = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)contexts)), x = *states;
     __m256 few = _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(zeros[0], at)), many = _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(zeros[1], at));
     __m256i e = _mm256_castps_si256(_mm256_blendv_ps(few, many, _mm256_castsi256_ps(_mm256_slli_epi32(at, 28))));
     __m256i frequency = _mm256_srli_epi32(e, 16);
     __m256i offset = _mm256_sub_epi32(_mm256_and_si256(x, _mm256_set1_epi32((int)(GSZ_RANS_SLOTS - 1))), _mm256_and_si256(e, _mm256_set1_epi32(0xffff)));
     __m256i usual = _mm256_andnot_si256(offset, _mm256_cmpgt_epi32(frequency, offset));         /* 0 <= offset < frequency */
-    if (_mm256_movemask_ps(_mm256_castsi256_ps(usual)) != 255) return 0;
+    unsigned others = ~(unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(usual)) & 255, count = (unsigned)_mm_popcnt_u32(others);
+    if (count > EXCEPTIONS) return count;
+    gsz_store_le64(symbol, BYTES_OF_ONE * GSZ_RANS_USUAL);
+    uint32_t before[8];
+    if (others != 0) _mm256_storeu_si256((__m256i *)(void *)before, x);
     x = _mm256_add_epi32(_mm256_mullo_epi32(frequency, _mm256_srli_epi32(x, GSZ_RANS_BITS)), offset);
+    for (; others != 0; others &= others - 1) {
+        const unsigned k = (unsigned)_tzcnt_u32(others);
+        const uint32_t s = slots[context[k] * GSZ_RANS_SLOTS + (before[k] & (GSZ_RANS_SLOTS - 1))];
+        const uint32_t v = (s >> GSZ_RANS_FREQUENCY & 0xfff) * (before[k] >> GSZ_RANS_BITS) + (s >> GSZ_RANS_OFFSET);
+        const __m256i lane = _mm256_cmpeq_epi32(_mm256_set1_epi32((int)k), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+        x = _mm256_blendv_epi8(x, _mm256_set1_epi32((int)v), lane);
+        symbol[k] = (uint8_t)(s & (GSZ_RANS_SYMBOLS - 1));
+    }
     __m256i low = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)GSZ_RANS_START), x);
     unsigned lanes = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(low));
     *states = lanes == 0 ? x : rans_refill_avx2(p, x, low, lanes);
-    gsz_store_le64(symbol, BYTES_OF_ONE * GSZ_RANS_USUAL);
-    return 1;
+    return count;
 }
 
 /* Eight states: the symbols of eight contexts. */
@@ -187,11 +200,21 @@ GSZ_INLINE __m256i rans_eight_avx2(const uint32_t *slots, const uint8_t **p, __m
     return x;
 }
 
-/* Steps of `vectors` times eight states.  Eight states read up to eight words: 16 bytes.  The short way is taken where it was right
- * more than twice as often as not, of late, and tried again after a while. */
+/* Eight states, the short way where it was right of late; it is tried again after a while. */
 #define LOSS 2
 #define TRUST 64
 #define DISTRUST 256
+GSZ_INLINE __m256i rans_either_avx2(const uint32_t *slots, const __m256i zeros[2], int *trust, const uint8_t **p, __m256i x, const uint8_t *context, uint8_t *symbol) {
+    if (*trust < 0) *trust += 1;
+    else {
+        const unsigned others = rans_usual_avx2(slots, zeros, p, &x, context, symbol);
+        *trust = others == 0 ? GSZ_MIN(*trust + 1, TRUST) : *trust < LOSS ? -DISTRUST : *trust - (others <= EXCEPTIONS ? 1 : LOSS);
+        if (others <= EXCEPTIONS) return x;
+    }
+    return rans_eight_avx2(slots, p, x, context, symbol);
+}
+
+/* Steps of `vectors` times eight states.  Eight states read up to eight words: 16 bytes. */
 GSZ_INLINE size_t rans_vectors_avx2(gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol, unsigned vectors) {
     const uint32_t *slots = d->slots;
     const uint8_t *p = d->p, *end = d->end;
@@ -201,16 +224,9 @@ GSZ_INLINE size_t rans_vectors_avx2(gsz_rans_decoder *d, const uint8_t *context,
     size_t i = 0;
     for (unsigned k = 0; k < vectors; k++) x[k] = _mm256_loadu_si256((const __m256i *)(const void *)d->state + k);
     for (; i + 8 * vectors <= n && end - p >= (ptrdiff_t)(16 * vectors); i += 8 * vectors)
-        for (unsigned k = 0; k < vectors; k++) {
-            if (trust >= 0 && rans_usual_avx2(zeros, &p, &x[k], context + i + 8 * k, symbol + i + 8 * k)) {
-                trust = trust < TRUST ? trust + 1 : TRUST;
-                continue;
-            }
-            trust = trust < 0 ? trust + 1 : trust < LOSS ? -DISTRUST : trust - LOSS;
-            x[k] = rans_eight_avx2(slots, &p, x[k], context + i + 8 * k, symbol + i + 8 * k);
-        }
+        for (unsigned k = 0; k < vectors; k++) x[k] = rans_either_avx2(slots, zeros, &trust, &p, x[k], context + i + 8 * k, symbol + i + 8 * k);
     for (unsigned k = 0; k < vectors && i + 8 <= n && i % (8 * vectors) == 8 * k && end - p >= 16; k++, i += 8)
-        x[k] = rans_eight_avx2(slots, &p, x[k], context + i, symbol + i);
+        x[k] = rans_either_avx2(slots, zeros, &trust, &p, x[k], context + i, symbol + i);
     for (unsigned k = 0; k < vectors; k++) _mm256_storeu_si256((__m256i *)(void *)d->state + k, x[k]);
     d->p = p;
     d->trust = trust;

@@ -22,7 +22,7 @@ static void tables(uint32_t (*counts)[GSZ_RANS_SYMBOLS], gsz_rans_code (*codes)[
         counts[c][GSZ_SYMBOL_ZERO]++;           /* a table for every context */
         gsz_frequencies_fit(counts[c], &f);
         gsz_rans_codes(&f, codes[c]);
-        gsz_rans_slots(&f, slots[c]);
+        gsz_kernels_for(0)->rans_slots(&f, slots[c]);
     }
 }
 
