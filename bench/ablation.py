@@ -101,12 +101,10 @@ def main():
     if args.worker is not None:
         print(json.dumps(sizes(args.traces, args.rounds, json.loads(args.worker))))
         return
-    header = "\n".join(f"- {what}: {value}" for what, value in timing.environment())
+    environment = timing.environment()
     method = METHOD.format(minimum=traces.MIN_ELEMENTS, rounds=args.rounds)
-    text = "\n\n".join(["# Ablation", header, method, *tables(measured(args.traces, args.rounds))])
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "ablation.md").write_text(text + "\n")
+    text = report.page("Ablation", environment, method, *tables(measured(args.traces, args.rounds)))
+    report.save(args.out, "ablation.md", text)
     print(text)
 
 

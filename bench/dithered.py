@@ -5,7 +5,6 @@
 Writes dithered.md. TRACES as for run.py; the last round of each, level best, one message.
 """
 import argparse
-from pathlib import Path
 
 import peers                    # first: it sets the number of threads of what is imported later
 import report
@@ -109,11 +108,8 @@ def main():
         parts.append(text)
         bars += more
         print(text, flush=True)
-    header = "\n".join(f"- {what}: {value}" for what, value in environment)
-    text = "\n\n".join(["# Random offsets", header, METHOD.format(minimum=traces.MIN_ELEMENTS, reps=REPS), *parts, "## Bars", report.bar_table(bars)])
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "dithered.md").write_text(text + "\n")
+    text = report.page("Random offsets", environment, METHOD.format(minimum=traces.MIN_ELEMENTS, reps=REPS), *parts, "## Bars", report.bar_table(bars))
+    report.save(args.out, "dithered.md", text)
     report.conclude(text, bars, args.bars)
 
 

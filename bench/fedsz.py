@@ -7,7 +7,6 @@ Writes fedsz.md and fedsz.png.
 import argparse
 import pickle
 from dataclasses import dataclass
-from pathlib import Path
 
 import blosc2
 import peers                    # first: it sets the number of threads of what is imported later
@@ -168,19 +167,17 @@ def main():
     state = {name: a + np.float32(STEP) * drawn(a.shape, rng) if lossy(name, a.size) else a for name, a in before.items()}
     raw = sum(a.nbytes for a in state.values())
     found = {rel: measure(state, before, rel) for rel in RELS}
-    none, out, parts, bars = Way("none", 0.0, raw, 0.0, 0.0), Path(args.out), [], []
+    none, parts, bars = Way("none", 0.0, raw, 0.0, 0.0), [], []
     for rel, (ways, messages) in found.items():
         parts += [f"### rel {rel:g}", rounds_table([none, *ways])]
         if rel == 1e-2:
             bars += bars_of(ways)
             told = f"Header, tables and checksums, of a message of `gradsz balanced` at rel {rel:g}: {100 * overhead(messages['gradsz balanced']):.3f} %."
-    header = "\n".join(f"- {what}: {value}" for what, value in [*environment, ("command", "python bench/fedsz.py")])
     method = METHOD.format(cutoff=CUTOFF, step=STEP, repeats=REPEATS)
-    text = "\n\n".join(["# FedSZ", header, method, f"{len(state)} tensors, {raw:,} bytes, {100 * gradsz.FedSZ().lossy_part(state):.2f} % of the elements lossy.",
-                        ways_table([way for ways, _ in found.values() for way in ways], raw), told, "## Seconds of a round", "![by bandwidth](fedsz.png)", *parts,
-                        "## Bars", report.bar_table(bars)])
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "fedsz.md").write_text(text + "\n")
+    text = report.page("FedSZ", [*environment, ("command", "python bench/fedsz.py")], method, f"{len(state)} tensors, {raw:,} bytes, {100 * gradsz.FedSZ().lossy_part(state):.2f} % of the elements lossy.",
+                       ways_table([way for ways, _ in found.values() for way in ways], raw), told, "## Seconds of a round", "![by bandwidth](fedsz.png)", *parts,
+                       "## Bars", report.bar_table(bars))
+    out = report.save(args.out, "fedsz.md", text)
     plot.plot_rounds({rel: [none, *ways] for rel, (ways, _) in found.items()}, out / "fedsz.png")
     report.conclude(text, bars, args.bars)
 

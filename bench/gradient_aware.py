@@ -7,7 +7,6 @@ Writes gradient_aware.csv (bytes of each trace, bound and codec) and gradient_aw
 import argparse
 import math
 from collections import Counter
-from pathlib import Path
 
 import peers                    # first: it sets the number of threads of what is imported later
 import report
@@ -208,18 +207,15 @@ def main():
             found.setdefault(bound, {})[name] = measure(rounds, bound, sz3)
         print(name, flush=True)
     drawn, bars = [name for name in updates if name not in names], list(bars_of(found, names))
-    header = "\n".join(f"- {what}: {value}" for what, value in environment)
-    sections = ["# Gradient-aware prediction", header, METHOD.format(minimum=traces.MIN_ELEMENTS), "## Geometric means over the recorded traces",
+    sections = [METHOD.format(minimum=traces.MIN_ELEMENTS), "## Geometric means over the recorded traces",
                 means_table(found, names), "## Recorded: bytes without prediction over bytes with each codec", *[part for pair in ratio_tables(found, names) for part in pair],
                 "## Drawn: likewise", *[part for pair in ratio_tables(found, drawn, mean=False) for part in pair], "## Signs and chance", SIGNS, signs_table(updates),
                 "## Tensors predicted, recorded traces", modes_table(found, names), "## Bars", report.bar_table(bars)]
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
+    text = report.page("Gradient-aware prediction", environment, *sections)
+    out = report.save(args.out, "gradient_aware.md", text)
     rows = [dict(zip(COLUMNS, (name, f"rel{bound:g}", codec, size), strict=True)) for bound, by_trace in found.items()
             for name, (sizes, _) in by_trace.items() for codec, size in sizes.items()]
     run.write_csv(out / "gradient_aware.csv", rows, [f"{what}: {value}" for what, value in environment], tuple(COLUMNS))
-    text = "\n\n".join(sections)
-    (out / "gradient_aware.md").write_text(text + "\n")
     report.conclude(text, bars, args.bars)
 
 

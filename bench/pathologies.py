@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import messages                 # first: it sets the number of threads of what is imported later
 import report
@@ -187,13 +186,9 @@ def main():
             rows += measured
             failures += failed
             print(f"{case.name}: done", file=sys.stderr, flush=True)
-    text = "\n\n".join([
-        "# Pathologies", "\n".join(f"- {what}: {value}" for what, value in environment), METHOD.format(reps=args.reps),
-        report.table(HEAD, rows),
-        "## Failures", "\n".join(f"- {line}" for line in failures) or "none"]) + "\n"
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "pathologies.md").write_text(text)
+    text = report.page("Pathologies", environment, METHOD.format(reps=args.reps), report.table(HEAD, rows),
+                       "## Failures", "\n".join(f"- {line}" for line in failures) or "none")
+    report.save(args.out, "pathologies.md", text)
     print(text)
 
 

@@ -9,7 +9,6 @@ import gc
 import multiprocessing
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import floors
 import report
@@ -152,11 +151,8 @@ def main():
     bars = [report.Bar("states, at most", ROOM / MIB, totals.nbytes / MIB, "MiB", at_most=True),
             report.Bar("wrong values", 0, totals.wrong, "", at_most=True), report.Bar("updates lost", 0, totals.lost, "", at_most=True)]
     method = METHOD.format(clients=args.clients, elements=ELEMENTS, tensors=len(SHAPES), room=ROOM // MIB, kept=totals.kept, rounds=args.rounds)
-    text = "\n\n".join(["# Pool", "\n".join(f"- {what}: {value}" for what, value in environment), method,
-                        report.table(["", "measured"], rows), "## Bars", report.bar_table(bars)])
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "pool.md").write_text(text + "\n")
+    text = report.page("Pool", environment, method, report.table(["", "measured"], rows), "## Bars", report.bar_table(bars))
+    report.save(args.out, "pool.md", text)
     report.conclude(text, bars, args.bars)
 
 

@@ -8,11 +8,25 @@ import math
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 
 BASELINE = "sz3"                # what speeds are compared with
 OURS = "gradsz"
 H0, COPY = "H0", "memory-copy"  # the limits: order-0 entropy, and moving the bytes
 WAYS = ("compress", "decompress")
+
+
+def page(title, environment, *parts):
+    """A page of results: title, where it was measured, and parts."""
+    return "\n\n".join([f"# {title}", "\n".join(f"- {what}: {value}" for what, value in environment), *parts])
+
+
+def save(folder, name, text):
+    """A page into a file of a folder, which is made; returns the folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text + "\n")
+    return folder
 
 
 def geometric_mean(values):

@@ -165,12 +165,10 @@ def main():
     parts, more = history_part(history)
     beside, third = nnc_part(history, nnc)
     bars += more + third
-    header = "\n".join(f"- {what}: {value}" for what, value in environment)
-    text = "\n\n".join(["# Streams", header, METHOD.format(minimum=traces.MIN_ELEMENTS), "## Whole weights, ratio to float32", table,
-                        "## History, bytes without over bytes with", parts, "## NNC's temporal contexts, bytes over those of `best`, history 2",
-                        beside, "## Bars", report.bar_table(bars)])
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "streams.md").write_text(text + "\n")
+    text = report.page("Streams", environment, METHOD.format(minimum=traces.MIN_ELEMENTS), "## Whole weights, ratio to float32", table,
+                       "## History, bytes without over bytes with", parts, "## NNC's temporal contexts, bytes over those of `best`, history 2",
+                       beside, "## Bars", report.bar_table(bars))
+    report.save(out, "streams.md", text)
     report.conclude(text, bars, args.bars)
 
 
