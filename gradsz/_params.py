@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Buffer
 
-    from gradsz.quantisers import Quantiser
 
     Bytes = Buffer | NDArray[Any]       # numpy's stubs call an array a Buffer from Python 3.12 on only
 
@@ -63,8 +62,8 @@ def mode(value: object) -> int:
 
 
 def predictor(value: object) -> int:
-    from gradsz.gradient_aware import GradientAware
-    if value == "gradient-aware" or isinstance(value, GradientAware):
+    named = getattr(value, "predictor", value)
+    if isinstance(named, str) and named == "gradient-aware":
         raise ParameterError("gradient-aware prediction needs the rounds before: use gradsz.Encoder(..., predictor='gradient-aware')")
     return _choice("predictor", value, PREDICTORS)
 
@@ -108,17 +107,6 @@ def slot(value: object) -> tuple[int, int] | None:
     if not 0 <= client < clients < 2**32:
         raise ParameterError(f"slot is {(client, clients)}; it must be 0 <= client < clients < 2**32")
     return client, clients
-
-
-def quantiser(value: object, mode_default: bool, predictor: object, grid: object, seed: object, slot: object) -> Quantiser | None:
-    """The quantiser where one stands in place of an error bound, with options that only a bound has left out."""
-    from gradsz.quantisers import Quantiser
-    if not isinstance(value, Quantiser):
-        return None
-    if not mode_default or (predictor, grid, seed, slot) != ("auto", "auto", None, None):
-        raise ParameterError(f"mode, predictor, grid, seed and slot belong to error bounds: leave them out with {type(value).__name__} "
-                             "(it has a seed of its own where it needs one)")
-    return value
 
 
 def integer(name: str, value: object, least: int, most: int | None = None) -> int:

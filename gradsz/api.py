@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gradsz import _arrays, _core, _params
 from gradsz.errors import LimitError, ParameterError, UnsupportedDtypeError
-from gradsz.quantisers import Quantiser
+from gradsz.quantisers import Quantiser, in_place_of_bound
 
 if TYPE_CHECKING:
     from gradsz._core import _Stream
@@ -82,7 +82,7 @@ def compress(a: ArrayLike, error_bound: float | Quantiser, *, mode: Mode = "abs"
     """
     array, code = _arrays.take(a)
     choices = (_params.mode(mode), _params.predictor(predictor), _params.level(level), _params.grid(grid))
-    quantiser = _params.quantiser(error_bound, mode == "abs", predictor, grid, seed, slot)
+    quantiser = in_place_of_bound(error_bound, mode == "abs", predictor, grid, seed, slot)
     bound = 0.0 if quantiser else _params.error_bound(error_bound)
     item = (b"", code, array.shape, _arrays.contiguous(array, code), bound, *choices)
     if quantiser is not None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 from gradsz import _params
 from gradsz.errors import ParameterError
@@ -49,6 +50,7 @@ class GradientAware:
     True
     """
 
+    predictor: ClassVar[str] = "gradient-aware"
     beta: float = 0.07
     tau: float = 0.5
     bias_corrected: bool = False
@@ -61,7 +63,7 @@ class GradientAware:
 
     def to_json(self) -> str:
         """JSON that `from_json` reads."""
-        return json.dumps({"predictor": "gradient-aware", **asdict(self)})
+        return json.dumps({"predictor": self.predictor, **asdict(self)})
 
     @classmethod
     def from_json(cls, text: str) -> GradientAware:

@@ -270,3 +270,13 @@ class M22(Quantiser):
 
     def _settings(self, family: int, threshold: float, shape: float, scale: float) -> Settings:
         return (3, 0.0, False, 0, self.bits, self.m, family, self.kept, threshold, shape, scale)
+
+
+def in_place_of_bound(value: object, mode_default: bool, predictor: object, grid: object, seed: object, slot: object) -> Quantiser | None:
+    """The quantiser where one stands in place of an error bound, with options that only a bound has left out."""
+    if not isinstance(value, Quantiser):
+        return None
+    if not mode_default or (predictor, grid, seed, slot) != ("auto", "auto", None, None):
+        raise ParameterError(f"mode, predictor, grid, seed and slot belong to error bounds: leave them out with {type(value).__name__} "
+                             "(it has a seed of its own where it needs one)")
+    return value

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from gradsz import _arrays, _core, _params, _partition, _prior, _torch
 from gradsz.api import encode_quantised, message_bytes
 from gradsz.errors import ParameterError
-from gradsz.quantisers import Quantiser
+from gradsz.quantisers import Quantiser, in_place_of_bound
 
 if TYPE_CHECKING:
     from gradsz._foresight import Foreseer
@@ -82,7 +82,7 @@ def compress_items(mapping: Mapping[str, ArrayLike], error_bound: float | Quanti
     if not isinstance(mapping, Mapping):
         raise ParameterError(f"compress_tensors takes a mapping of names to arrays, not {type(mapping).__name__}")
     choices = (_params.mode(mode), _params.predictor(predictor), _params.level(level), _params.grid(grid))
-    quantiser = _params.quantiser(error_bound, mode == "rel", predictor, grid, seed, slot)
+    quantiser = in_place_of_bound(error_bound, mode == "rel", predictor, grid, seed, slot)
     bound = 1.0 if quantiser else _params.error_bound(error_bound)
     over = _params.bound_over(bound_over, mode)
     rule = _partition.rule_of(lossy, bound, mapping.keys())
