@@ -77,10 +77,13 @@ static int model_wins(gsz_work *work, const plan *p, int *wins) {
     return GSZ_OK;
 }
 
-/* What the model is not made for: smooth values, and many that are no numbers, which it stores as they are. */
+/* What the model is not made for: smooth values, many that are no numbers, which it stores as they are, and few large ones among zeros. */
 static int doubtful(const plan *p) {
     const gsz_tensor *t = &p->entry.tensor;
-    return p->in->predictor == GSZ_PREDICT_AUTO && !gsz_is_random(t->grid) && (t->smooth || p->source.structure.strange > t->elements / 512);
+    const gsz_values_seen *seen = &p->source.structure.seen;
+    const double large = seen->sum - (double)t->elements * t->eb;
+    const int lonely = seen->above < t->elements / 64 && large > 16 * t->eb * (double)seen->above;
+    return p->in->predictor == GSZ_PREDICT_AUTO && !gsz_is_random(t->grid) && (t->smooth || lonely || seen->strange > t->elements / 512);
 }
 
 /* What both ends have is used where it is given. */

@@ -61,6 +61,7 @@ enum { TARGET, ROW, COLUMN, PAST, MEAN = PAST + GSZ_MAX_PAST, ARRAYS = MEAN + GS
 typedef struct {
     const gsz_modelled *t;
     const void *x;
+    int closed;                 /* features see what t->weights would decode, */
     gsz_view view;              /* of the sample */
     gsz_model_row row;
     size_t row_step, block_step;
@@ -160,6 +161,16 @@ static void sample_past(sampler *s, size_t row, unsigned tap, int32_t *const *pa
     }
 }
 
+/* Values as they would be decoded with the weights that there are: in whole bins from the mean (closed loop). */
+static void decode_targets(const gsz_kernels *kernels, const sampler *s, unsigned tap, const float *restrict u, int32_t *restrict mean, int32_t *restrict y) {
+    const float bin = (float)((int32_t)1 << s->t->weights.unit_bits), inverse = 1 / bin;
+    kernels->model_means(&s->row, &s->t->weights, tap, s->view.lanes, NULL, mean);
+    for (size_t j = 0; j < s->view.lanes; j++) {
+        float r = ((u[j] - (float)mean[j]) * inverse + 0x1.8p23f) - 0x1.8p23f;
+        y[j] = mean[j] + (int32_t)r * (int32_t)bin;
+    }
+}
+
 static void sample_step(const gsz_kernels *kernels, sampler *s, size_t row, unsigned tap) {
     int32_t *mean = s->mean_of_step, *y = s->y;
     const size_t n = s->view.lanes;
@@ -180,6 +191,7 @@ static void sample_step(const gsz_kernels *kernels, sampler *s, size_t row, unsi
         for (size_t j = 0; j < n; j++) to[j] = (float)mean[j];
         one.mean[s->mean[k]] = 0;
     }
+    if (s->closed) decode_targets(kernels, s, tap, s->seen[TARGET] + s->count, mean, y);
     kernels->model_learn(&s->row, tap, y, NULL, n);
 }
 
@@ -296,14 +308,14 @@ static int too_few(const sampler *s, double sum) {
     return sum / bin / (double)s->count * (double)s->t->view.elements < LEAST_RESIDUALS;
 }
 
-int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x) {
+static int fit(gsz_work *work, gsz_modelled *t, const void *x, int closed) {
     sampler s;
     float first[WIDTHS], w[WIDTHS], v[GSZ_FEATURES] = {0};
     double sum = 0;
     memset(&s, 0, sizeof s);
     s.t = t;
     s.x = x;
-    gsz_model_default_weights(t->weights.unit_bits, gsz_is_phased(t), &t->weights);
+    s.closed = closed;
     if (t->view.elements < 1024) return GSZ_OK;
     choose_sample(&s);
     GSZ_TRY(take_sample(work, &s));
@@ -322,3 +334,10 @@ int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x) {
     for (unsigned k = 0; k < s.nmeans; k++) t->weights.mean[s.mean[k]] = rounded_weight(v[k]);
     return GSZ_OK;
 }
+
+int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x) {
+    gsz_model_default_weights(t->weights.unit_bits, gsz_is_phased(t), &t->weights);
+    return fit(work, t, x, 0);
+}
+
+int gsz_model_refit(gsz_work *work, gsz_modelled *t, const void *x) { return gsz_is_phased(t) ? GSZ_OK : fit(work, t, x, 1); }

@@ -8,4 +8,7 @@
 /* Sets t->weights for values x (less the base, where there is one).  Deterministic: plain arithmetic in a fixed order. */
 int gsz_model_fit(gsz_work *work, gsz_modelled *t, const void *x);
 
+/* The same in closed loop: features see what t->weights would decode.  Of grids without phases. */
+int gsz_model_refit(gsz_work *work, gsz_modelled *t, const void *x);
+
 #endif

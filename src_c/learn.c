@@ -73,7 +73,7 @@ static int measure(gsz_work *work, gsz_structure *s, const void *x, int *possibl
         *possible = s->t.unit > 0;
         if (!*possible) return GSZ_OK;
         gsz_model_default_weights(f, phased, &s->t.weights);
-        GSZ_TRY(gsz_scales_measure(work, &s->t, x, s->scales, &s->strange));
+        GSZ_TRY(gsz_scales_measure(work, &s->t, x, s->scales, &s->seen));
         for (size_t i = 0; i < s->t.view.rows; i++) most = GSZ_MAX(most, s->scales[i]);
         int32_t mean = gsz_scale_width(most) >> GSZ_WIDTH_BITS;
         *possible = phased ? mean >> f <= LARGEST_BINS >> 4 : f > 0 || mean <= LARGEST_BINS;
@@ -138,17 +138,23 @@ static int subtract_base(const material *m, const gsz_structure *s) {
     return GSZ_OK;
 }
 
-/* Scales and weights of what is left; a row that was not zero stays so. */
-static int fit_rest(const material *m, gsz_structure *s) {
-    gsz_work *work = m->work;
+/* A tensor as planes in bins, what is left in place of its values. */
+static gsz_modelled of_rest(const material *m, const gsz_structure *s) {
     gsz_modelled t = s->t;
-    const size_t rows = s->t.view.rows;
     gsz_plane_view(&s->t.view, &t.view);
     t.dtype = GSZ_FLOAT32;
     t.low = NULL;
     t.prior = &m->prior;
     t.eb = 0.5;
     t.unit = 1 / (double)((uint32_t)1 << t.weights.unit_bits);
+    return t;
+}
+
+/* Scales and weights of what is left; a row that was not zero stays so. */
+static int fit_rest(const material *m, gsz_structure *s) {
+    gsz_work *work = m->work;
+    gsz_modelled t = of_rest(m, s);
+    const size_t rows = s->t.view.rows;
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->scales, rows));
     uint8_t *scales = (uint8_t *)work->scales.data;
     GSZ_TRY(gsz_scales_measure(work, &t, m->left, scales, NULL));
@@ -281,6 +287,28 @@ static int narrow_bins(search *q) {
     return fit_around(m, s);
 }
 
+/* Weights once more, in closed loop, where they take fewer bits: kernels of which little is left, whose means matter most. */
+#define REFIT_BELOW 0.3         /* bits an element */
+static int refit(search *q) {
+    const material *m = q->m;
+    gsz_structure *s = &q->best;
+    const gsz_model_weights open = s->t.weights;
+    gsz_modelled t = s->t;
+    double before, after;
+    if (s->t.view.matrix || q->bits >= REFIT_BELOW) return GSZ_OK;
+    if (s->low.rank > 0) {
+        GSZ_TRY(subtract_base(m, s));
+        t = of_rest(m, s);
+    }
+    GSZ_TRY(gsz_model_refit(m->work, &t, s->low.rank > 0 ? (const void *)m->left : m->rest));
+    if (memcmp(&t.weights, &open, sizeof open) == 0) return GSZ_OK;
+    GSZ_TRY(gsz_trial_model(m->work, s, m->x, &before));
+    s->t.weights = t.weights;
+    GSZ_TRY(gsz_trial_model(m->work, s, m->x, &after));
+    if (after >= before) s->t.weights = open;
+    return GSZ_OK;
+}
+
 /* s becomes the best; *bits as tried. */
 static int find_best(const material *m, gsz_structure *s, double *bits) {
     gsz_heap *heap = m->work->heap;
@@ -290,6 +318,7 @@ static int find_best(const material *m, gsz_structure *s, double *bits) {
     int status = search_ranks(&q);
     *bits = q.bits;
     if (status == GSZ_OK) status = narrow_bins(&q);
+    if (status == GSZ_OK) status = refit(&q);
     gsz_lowrank_space_release(heap, &q.space);
     if (status == GSZ_OK) {
         gsz_structure_release(heap, s);

@@ -23,6 +23,9 @@ typedef struct {
     const int16_t *pairs;               /* gsz_lowrank_pairs of it */
 } gsz_modelled;
 
+/* What a look at all values finds: how many are no numbers, how many are above eb, and the sum of |x|. */
+typedef struct { size_t strange, above; double sum; } gsz_values_seen;
+
 /* Whether contexts tell where the mean lies in the middle bin: at random, or where the aligned grid left it that comes from
  * a reference.  What is decoded is mostly noise then. */
 GSZ_INLINE int gsz_is_phased(const gsz_modelled *t) { return gsz_is_random(t->grid) || (t->grid == GSZ_GRID_ALIGNED && t->referenced); }

@@ -2,10 +2,12 @@
 
 /* ---- as they are */
 
-static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, const void *row, size_t length, size_t *strange) {
+static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, const void *row, size_t length, gsz_values_seen *seen) {
     size_t finite = 0, above = 0;
     double sum = kernels->sum_sizes[t->dtype](row, length, gsz_is_phased(t) ? 0 : t->eb, &finite, &above);
-    *strange += length - finite;
+    seen->strange += length - finite;
+    seen->above += above;
+    seen->sum += sum;
     if (above == 0) return t->referenced ? 1 : 0;           /* a row of zeros would not be the reference */
     double mean = finite > 0 ? sum / (double)finite / t->unit * (double)(1 << GSZ_WIDTH_BITS) : 0;
     unsigned index = 1;
@@ -14,17 +16,17 @@ static unsigned scale_of(const gsz_kernels *kernels, const gsz_modelled *t, cons
     return index;
 }
 
-static int measure(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t *scales, size_t *strange) {
+static int measure(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t *scales, gsz_values_seen *seen) {
     const gsz_view *v = &t->view;
     const size_t itemsize = gsz_itemsize(t->dtype);
     const int whole = gsz_view_whole(v);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, v->row_length * itemsize));
-    *strange = 0;
+    memset(seen, 0, sizeof *seen);
     for (size_t i = 0; i < v->rows; i++) {
         const void *row = (const uint8_t *)x + i * v->row_stride * itemsize;
         const size_t length = gsz_view_row(v, i);
         if (!whole) gsz_row_gather(v, row, length, itemsize, work->values.data);
-        scales[i] = (uint8_t)scale_of(work->kernels, t, whole ? row : work->values.data, length, strange);
+        scales[i] = (uint8_t)scale_of(work->kernels, t, whole ? row : work->values.data, length, seen);
     }
     return GSZ_OK;
 }
@@ -102,9 +104,9 @@ static void level(uint8_t *scales, size_t n) {
         if (scales[i] != 0) scales[i] = (uint8_t)((sum + live / 2) / live);
 }
 
-int gsz_scales_measure(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t *scales, size_t *strange) {
-    size_t none;
-    GSZ_TRY(measure(work, t, x, scales, strange != NULL ? strange : &none));
+int gsz_scales_measure(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t *scales, gsz_values_seen *seen) {
+    gsz_values_seen none;
+    GSZ_TRY(measure(work, t, x, scales, seen != NULL ? seen : &none));
     if (GSZ_WITHOUT & GSZ_WITHOUT_ROWS) level(scales, t->view.rows);
     return smooth(work, t, scales);
 }

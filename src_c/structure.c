@@ -42,7 +42,7 @@ int gsz_structure_copy(gsz_heap *heap, const gsz_structure *from, gsz_structure 
     memset(to, 0, sizeof *to);
     to->t = from->t;
     to->t.low = NULL;
-    to->strange = from->strange;
+    to->seen = from->seen;
     to->scales = (uint8_t *)gsz_alloc(heap, from->t.view.rows);
     GSZ_CHECK(to->scales != NULL, GSZ_E_MEMORY);
     memcpy(to->scales, from->scales, from->t.view.rows);

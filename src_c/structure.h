@@ -10,7 +10,7 @@ typedef struct {
     gsz_lowrank low;
     int16_t *pairs;
     size_t pairs_size;
-    size_t strange;             /* encoder: values that are no numbers */
+    gsz_values_seen seen;       /* encoder */
 } gsz_structure;
 
 /* Random offsets of a message: seed, and the shift of this client in 2^-32 bin. */
