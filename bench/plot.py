@@ -147,6 +147,15 @@ def plot_training(findings, path):
 WAYS_TO_SEND = {"none": "black", "SZ 2": "tab:cyan", "SZ3": "tab:blue", "gradsz fast": "tab:orange", "gradsz balanced": "tab:red"}
 
 
+def save_row(figure, grid, title, path):
+    """A row of axes with the same lines: title above, one legend below."""
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.suptitle(title, fontsize=11)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def plot_rounds(found, path):
     """found: {rel: ways to send}, each with a name and the seconds of a round by bandwidth."""
     bandwidths = np.geomspace(1e6, 1e10, 81)
@@ -162,11 +171,7 @@ def plot_rounds(found, path):
         axes.set_title(f"rel {rel:g}", fontsize=10)
         axes.set_xlabel("bits a second")
     grid[0][0].set_ylabel("seconds of a round: compress, send, decompress")
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.suptitle("Down: better. ResNet-18's shapes, drawn weights, one thread.", fontsize=11)
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save_row(figure, grid, "Down: better. ResNet-18's shapes, drawn weights, one thread.", path)
 
 
 # ---- papers.py, convex.py ----------------------------------------------------------------------
@@ -188,11 +193,7 @@ def plot_distortion(curves, budgets, path):
         axes.set_title(f"M = {m}", fontsize=10)
         axes.set_xlabel("bits an entry")
     grid[0][0].set_ylabel("sum |x|^M (x - x')² / sum |x|^(M + 2)")
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.suptitle("Down and left: better. Means over traces, everything sent counted.", fontsize=11)
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save_row(figure, grid, "Down and left: better. Means over traces, everything sent counted.", path)
 
 
 def plot_descent(best, path):

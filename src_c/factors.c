@@ -340,6 +340,18 @@ void gsz_lowrank_rows(const gsz_kernels *kernels, const gsz_lowrank *l, const in
     kernels->lowrank_rows(a, npairs, pairs, l->cols, l->shift, base, stride);
 }
 
+int gsz_lowrank_subtract(gsz_work *work, const gsz_lowrank *l, const int16_t *pairs, const float *x, float unit, float *rest) {
+    const size_t cols = l->cols;
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, GSZ_BASE_ROWS * cols * sizeof(int32_t)));
+    int32_t *base = (int32_t *)work->values.data;
+    for (size_t i = 0; i < l->rows; i += GSZ_BASE_ROWS) {
+        const size_t row[GSZ_BASE_ROWS] = {i, i + 1, i + 2, i + 3}, n = GSZ_MIN((size_t)GSZ_BASE_ROWS, l->rows - i);
+        gsz_lowrank_rows(work->kernels, l, pairs, row, (unsigned)n, base, cols);
+        for (size_t j = 0; j < n * cols; j++) rest[i * cols + j] = x[i * cols + j] - (float)base[j] * unit;
+    }
+    return GSZ_OK;
+}
+
 /* A block of rows of b from as many of the inner sum. */
 static void store_rows(const int32_t *sum, size_t n, int16_t *to) {
     for (size_t j = 0; j < n; j++) to[j] = (int16_t)GSZ_MAX(-32767, GSZ_MIN(sum[j], 32767));

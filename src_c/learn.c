@@ -125,17 +125,8 @@ static int gather_all(const material *m, const gsz_modelled *t) {
 
 /* What the base leaves, in bins. */
 static int subtract_base(const material *m, const gsz_structure *s) {
-    gsz_work *work = m->work;
     const float unit = 1 / (float)((uint32_t)1 << s->t.weights.unit_bits);
-    const size_t cols = s->low.cols;
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, GSZ_BASE_ROWS * cols * sizeof(int32_t)));
-    int32_t *base = (int32_t *)work->values.data;
-    for (size_t i = 0; i < s->low.rows; i += GSZ_BASE_ROWS) {
-        const size_t row[GSZ_BASE_ROWS] = {i, i + 1, i + 2, i + 3}, n = GSZ_MIN((size_t)GSZ_BASE_ROWS, s->low.rows - i);
-        gsz_lowrank_rows(work->kernels, s->t.low, s->t.pairs, row, (unsigned)n, base, cols);
-        for (size_t j = 0; j < n * cols; j++) m->left[i * cols + j] = m->planes[i * cols + j] - (float)base[j] * unit;
-    }
-    return GSZ_OK;
+    return gsz_lowrank_subtract(m->work, &s->low, s->t.pairs, m->planes, unit, m->left);
 }
 
 /* A tensor as planes in bins, what is left in place of its values. */
@@ -176,7 +167,7 @@ static int fit_around(const material *m, gsz_structure *s) {
 /* B in s->low by rows of the last round, where that pays. */
 static int use_basis(const material *m, gsz_structure *s) {
     const gsz_view *v = &s->t.view;
-    if (s->t.rounds == 0 || s->low.rank == 0) return GSZ_OK;
+    if (s->t.rounds == 0 || s->low.rank == 0 || s->low.inner != NULL) return GSZ_OK;
     if (m->basis->triangle == NULL) GSZ_TRY(gsz_row_basis_choose(m->work, m->past[0], v->rows, v->row_length, m->basis));
     return gsz_row_basis_use(m->work, m->basis, &s->t, &s->low);
 }

@@ -101,4 +101,7 @@ void gsz_lowrank_pairs(const gsz_lowrank *l, int16_t *b);
 void gsz_lowrank_rows(const gsz_kernels *kernels, const gsz_lowrank *l, const int16_t *pairs, const size_t *row, unsigned n,
                       int32_t *base, size_t stride);
 
+/* What the sum leaves of rows x cols values in bins of which a unit is `unit`: rest may be x. */
+int gsz_lowrank_subtract(gsz_work *work, const gsz_lowrank *l, const int16_t *pairs, const float *x, float unit, float *rest);
+
 #endif

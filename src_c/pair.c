@@ -191,30 +191,15 @@ static int start_base(gsz_work *work, factor *f, const gsz_lowrank *inner, right
     return GSZ_OK;
 }
 
-/* The values less the base; in the memory behind them. */
-static int subtract_base(gsz_work *work, const factor *f, const float **rest) {
-    const size_t n = f->t.view.row_length;
-    float *to = f->x + f->t.view.elements;
-    *rest = f->x;
-    if (f->t.low == NULL) return GSZ_OK;
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, GSZ_BASE_ROWS * n * sizeof(int32_t)));
-    int32_t *sum = (int32_t *)work->values.data;
-    *rest = to;
-    for (size_t i = 0; i < f->t.view.rows; i++) {
-        gsz_lowrank_rows(work->kernels, f->t.low, f->t.pairs, &i, 1, sum, n);
-        for (size_t j = 0; j < n; j++) to[i * n + j] = f->x[i * n + j] - (float)sum[j];
-    }
-    return GSZ_OK;
-}
-
 static int put_right(gsz_work *work, gsz_segment_encoder *e, const gsz_lowrank *l, const gsz_pair_shape *shape) {
     factor f;
     right_base base;
-    const float *rest;
+    float *rest;
     GSZ_TRY(start_factor(work, &f, &shape->right, l->rank, l->inner != NULL));
+    rest = l->inner == NULL ? f.x : f.x + f.t.view.elements;
     for (size_t i = 0; i < l->rank * l->cols; i++) f.x[i] = (float)l->b[i];
     GSZ_TRY(start_base(work, &f, l->inner, &base));
-    int status = subtract_base(work, &f, &rest);
+    int status = l->inner == NULL ? GSZ_OK : gsz_lowrank_subtract(work, l->inner, base.pairs, f.x, 1, rest);
     if (status == GSZ_OK) status = put_factor(work, e, &f, rest);
     gsz_release(work->heap, base.pairs, base.size);
     return status;

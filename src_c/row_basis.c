@@ -13,7 +13,7 @@
 
 typedef struct {
     const float *past;
-    size_t rows, cols, step, count;     /* candidates: count rows, step apart */
+    size_t cols, step, count;           /* candidates: count rows, step apart */
     size_t most;                        /* rows of the basis, in eights */
     double *left;                       /* of each candidate: energy that the basis does not have; 0: not to be chosen */
     double *energy;
@@ -81,7 +81,7 @@ static void take_row(choosing *c, gsz_row_basis *basis, size_t at, unsigned colu
 }
 
 static int reserve_basis(gsz_heap *heap, size_t cols, size_t most, gsz_row_basis *basis) {
-    basis->cols = cols, basis->most = most;
+    basis->most = most;
     basis->memory_size = most * most * sizeof(double) + cols * most * sizeof(float);
     basis->triangle = (double *)gsz_alloc(heap, basis->memory_size);
     GSZ_CHECK(basis->triangle != NULL, GSZ_E_MEMORY);
@@ -92,7 +92,7 @@ static int reserve_basis(gsz_heap *heap, size_t cols, size_t most, gsz_row_basis
 
 int gsz_row_basis_choose(gsz_work *work, const float *past, size_t rows, size_t cols, gsz_row_basis *basis) {
     const size_t step = (rows + CANDIDATES - 1) / CANDIDATES, wanted = GSZ_MIN((size_t)GSZ_MAX_BASIS, GSZ_MIN(rows, cols) / 2);
-    choosing c = {past, rows, cols, step, (rows + step - 1) / step, ROUND_UP(wanted), NULL, NULL, NULL, NULL, NULL};
+    choosing c = {past, cols, step, (rows + step - 1) / step, ROUND_UP(wanted), NULL, NULL, NULL, NULL, NULL};
     gsz_row_basis_release(work->heap, basis);
     GSZ_TRY(reserve_choosing(work, &c));
     GSZ_TRY(reserve_basis(work->heap, cols, c.most, basis));
@@ -229,25 +229,21 @@ static int round_parts(const solving *s, unsigned n, unsigned unit_bits, gsz_low
     return 1;
 }
 
-/* Whether what is really left of b, and the coefficients, are less. */
-static int pays(const gsz_kernels *kernels, const solving *s, const int16_t *pairs, int32_t *sums) {
+/* Whether what is really left of b, and the coefficients, are less; b becomes what is left. */
+static int compare(gsz_work *work, const solving *s, const int16_t *pairs, int *good) {
     const gsz_lowrank *l = s->l, *inner = l->inner;
     double bits = GSZ_COMPONENT_BITS * (double)inner->rank;
+    GSZ_TRY(gsz_lowrank_subtract(work, inner, pairs, s->b, 1, s->b));
     for (unsigned k = 0; k < l->rank; k++) {
-        const size_t row = k;
-        double left = 0, energy = 0;
-        gsz_lowrank_rows(kernels, inner, pairs, &row, 1, sums, l->cols);
-        for (size_t j = 0; j < l->cols; j++) {
-            double d = (double)l->b[k * l->cols + j] - (double)sums[j];
-            left += d * d;
-        }
+        double left = work->kernels->sum_squares[GSZ_FLOAT32](s->b + k * l->cols, l->cols, 1), energy = 0;
         for (unsigned j = 0; j < inner->rank; j++) {
             double c = (double)inner->a[j * inner->rows + k];
             energy += c * c;
         }
         bits += (double)l->cols * factor_bits(size_of(left, l->cols)) + (double)inner->rank * factor_bits(size_of(energy, inner->rank));
     }
-    return bits < LEAST_GAIN * direct_bits(l, s->left);
+    *good = bits < LEAST_GAIN * direct_bits(l, s->left);
+    return GSZ_OK;
 }
 
 static int try_basis(gsz_work *work, const solving *s, const gsz_modelled *t, unsigned n, int *good) {
@@ -257,20 +253,19 @@ static int try_basis(gsz_work *work, const solving *s, const gsz_modelled *t, un
     GSZ_TRY(gsz_lowrank_reserve_basis(work->heap, inner));
     if (!round_parts(s, n, t->weights.unit_bits, inner)) return GSZ_OK;
     GSZ_TRY(gsz_row_basis_fill(work, t, inner));
-    const size_t pairs_size = GSZ_LOWRANK_PAIRS(n) * 2 * l->cols * sizeof(int16_t), sums_size = GSZ_BASE_ROWS * l->cols * sizeof(int32_t);
-    int32_t *sums = (int32_t *)gsz_alloc(work->heap, sums_size + pairs_size);
-    GSZ_CHECK(sums != NULL, GSZ_E_MEMORY);
-    int16_t *pairs = (int16_t *)(void *)(sums + GSZ_BASE_ROWS * l->cols);
+    const size_t size = GSZ_LOWRANK_PAIRS(n) * 2 * l->cols * sizeof(int16_t);
+    int16_t *pairs = (int16_t *)gsz_alloc(work->heap, size);
+    GSZ_CHECK(pairs != NULL, GSZ_E_MEMORY);
     gsz_lowrank_pairs(inner, pairs);
-    *good = pays(work->kernels, s, pairs, sums);
-    gsz_release(work->heap, sums, sums_size + pairs_size);
-    return GSZ_OK;
+    int status = compare(work, s, pairs, good);
+    gsz_release(work->heap, pairs, size);
+    return status;
 }
 
 int gsz_row_basis_use(gsz_work *work, const gsz_row_basis *basis, const gsz_modelled *t, gsz_lowrank *l) {
     solving s = {basis, l, NULL, NULL, NULL, NULL};
     int good;
-    if (l->rank == 0 || l->inner != NULL || basis->count == 0) return GSZ_OK;
+    if (basis->count == 0) return GSZ_OK;
     GSZ_TRY(project(work, &s));
     const unsigned n = best_count(&s);
     if (n == 0) return GSZ_OK;

@@ -11,7 +11,7 @@
 typedef struct gsz_row_basis {
     unsigned count;
     uint32_t row[GSZ_MAX_BASIS];
-    size_t cols, most;              /* rows that there is room for, in eights */
+    size_t most;                    /* rows that there is room for, in eights */
     double *triangle;               /* most x most: Cholesky factor of their products with each other, in bins^2 */
     float *turned;                  /* cols x most: the rows as columns, in bins */
     size_t memory_size;
@@ -21,7 +21,7 @@ typedef struct gsz_row_basis {
 int gsz_row_basis_choose(gsz_work *work, const float *past, size_t rows, size_t cols, gsz_row_basis *basis);
 void gsz_row_basis_release(gsz_heap *heap, gsz_row_basis *basis);
 
-/* Makes l->inner of it where B is predicted to take fewer bits so. */
+/* Makes l->inner, where l has none, of it where B is predicted to take fewer bits so. */
 int gsz_row_basis_use(gsz_work *work, const gsz_row_basis *basis, const gsz_modelled *t, gsz_lowrank *l);
 
 /* b of an inner pair that has a basis: those rows of the round before, in units. */

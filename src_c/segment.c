@@ -134,7 +134,7 @@ int gsz_segment_open(gsz_segment_decoder *s, gsz_reader in, const uint32_t *slot
     GSZ_CHECK(gsz_get_reader(&in, low, &part), GSZ_E_SECTION);
     s->slots = slots;
     s->counts = NULL;
-    s->first = 0;
+    s->first = GSZ_TABLES;
     s->used = (1u << GSZ_SETS) - 1;
     gsz_bits_init(&s->low, part.p, part.end);
     gsz_bits_init(&s->side, in.p, in.end);

@@ -53,7 +53,7 @@ typedef struct {
     gsz_bitreader low, side;
     uint32_t (*counts)[GSZ_RANS_SYMBOLS];       /* NULL, or of GSZ_TABLES contexts: what is decoded is counted */
     unsigned used;                              /* bit k: set k has tables */
-    unsigned first;                             /* context of the set in use */
+    unsigned first;                             /* context of the set in use; GSZ_TABLES: none */
 } gsz_segment_decoder;
 /* All sets count as used; a caller that knows better says so in s->used. */
 int gsz_segment_open(gsz_segment_decoder *s, gsz_reader in, const uint32_t *slots);
@@ -62,6 +62,7 @@ int gsz_segment_close(gsz_segment_decoder *s);
 /* Symbols from now on have the tables of this set, which must be there. */
 GSZ_INLINE int gsz_segment_use(gsz_segment_decoder *s, unsigned set) {
     GSZ_CHECK(s->used >> set & 1, GSZ_E_SECTION);
+    if (s->first == gsz_set_first(set)) return GSZ_OK;
     s->first = gsz_set_first(set);
     gsz_rans_use(&s->symbols, s->slots + (size_t)s->first * GSZ_RANS_SLOTS);
     return GSZ_OK;
