@@ -63,6 +63,10 @@ class Bytes:
     def left(self) -> int:
         return len(self.data) - self.at
 
+    def of(self, field: int) -> Bytes:
+        """Itself: what is taken next is this field of an entry (3.5)."""
+        return self
+
     def take(self, n: int) -> bytes:
         if n > self.left:
             raise self.short(f"{n} bytes are needed, {self.left} are left")
@@ -250,7 +254,11 @@ def read_table(table: Bytes, flags: int) -> Table:
     checksum = read_prior(table, entries) if flags & 4 else 0
     frequencies, segments, sizes, seed, slot = [], [], [], 0, 0
     if any(entry.grid >= DITHERED for entry in entries):
-        seed, slot = table.integer(8), table.integer(4)
+        seed, slots = table.varint(), table.varint()
+        corrupt_unless(slots < 2**32, "slots")
+        slot = table.varint() if slots > 0 else 0
+        corrupt_unless(slot < max(slots, 1), "slot")
+        slot = (slot << 32) // max(slots, 1)
     if any(entry.codec == MODEL for entry in entries):
         frequencies = read_frequencies(table)
         for segment in cut(entries):        # every length takes bytes, too
@@ -396,7 +404,7 @@ def standardised(integers: list[int]) -> list[int]:
 
 
 def read_entries(table: Bytes, named: bool) -> list[Entry]:
-    count = table.varint() if named else 1
+    count = table.of(COUNT).varint() if named else 1
     entries: list[Entry] = []
     name, eb = b"", 0.0             # of the entry before, and the last bound before
     for _ in range(count):          # every entry takes bytes, so a false count ends soon
@@ -407,9 +415,10 @@ def read_entries(table: Bytes, named: bool) -> list[Entry]:
 
 
 def read_name(table: Bytes, before: bytes) -> bytes:
-    front, back = table.integer(1), table.integer(1)
+    front, back = table.of(FRONT).integer(1), table.of(BACK).integer(1)
     corrupt_unless(front + back <= len(before), "a name of more bytes than the one before has")
-    name = before[:front] + table.take(table.varint()) + before[len(before) - back:]
+    middle = table.of(NAME_LENGTH).varint()
+    name = before[:front] + table.of(NAME).take(middle) + before[len(before) - back:]
     corrupt_unless(len(name) <= 1023, "name too long")
     return name
 
@@ -420,27 +429,27 @@ def read_entry(table: Bytes, name: bytes, eb: float) -> Entry:
         entry = Entry(name.decode("utf-8", "strict"))
     except UnicodeDecodeError:
         raise CorruptError("a name that is not UTF-8") from None
-    kind = table.integer(1)
+    kind = table.of(KIND).integer(1)
     entry.dtype, entry.codec = kind & 31, kind >> 5
     known(entry.dtype in DTYPES, "dtype")
-    dimensions = table.integer(1)
+    dimensions = table.of(NDIM).integer(1)
     corrupt_unless(dimensions <= 32, "more than 32 dimensions")
-    entry.shape = tuple(table.varint() for _ in range(dimensions))
+    entry.shape = tuple(table.of(SHAPE + min(d, 3)).varint() for d in range(dimensions))
     if math.prod(max(n, 1) for n in entry.shape) * entry.itemsize > LARGEST:
         raise LimitError(f"a tensor of shape {entry.shape}")
     corrupt_unless((entry.codec == EMPTY) == (entry.elements == 0), "codec empty is for empty tensors")
     if entry.codec == CONSTANT:
-        entry.constant = table.take(entry.itemsize)
+        entry.constant = table.of(OTHER).take(entry.itemsize)
     if entry.codec in (UNIFORM, MODEL):
         read_bound(table, entry, eb)
     if entry.codec == SPHERICAL:
-        known(table.integer(1) == 0, "scheme")
+        known(table.of(OTHER).integer(1) == 0, "scheme")
         entry.block, entry.key = table.integer(1) + 1, table.integer(8)
         corrupt_unless(entry.block > 1 and entry.dtype in FLOATS, "spherical")
     if entry.codec == UNIFORM:
         read_predictor(table, entry)
     if has_section(entry):
-        entry.section_size = table.varint()
+        entry.section_size = table.of(SECTION).varint()
         corrupt_unless(entry.section_size <= LARGEST, "section length")
     if entry.codec == RAW:
         corrupt_unless(entry.section_size == entry.nbytes, "section length of a raw tensor")
@@ -448,23 +457,27 @@ def read_entry(table: Bytes, name: bytes, eb: float) -> Entry:
 
 
 def read_bound(table: Bytes, entry: Entry, eb: float) -> None:
-    kind = table.integer(1)
+    kind = table.of(MODE).integer(1)
     mode, grid, size = kind & 7, kind >> 3 & 3, kind >> 5
     known(mode <= LABELS, "mode")
     known(grid == ALIGNED or entry.codec == MODEL, "grid")
     entry.grid = grid
-    entry.eb = float(np.frombuffer(table.take(size + 1).ljust(8, b"\0"), ">f8")[0]) if size > 0 else eb
+    if size > 0:
+        first = table.of(BOUND).take(1) + table.of(BOUND_2).take(1) + table.of(OTHER).take(size - 1)
+        eb = float(np.frombuffer(first.ljust(8, b"\0"), ">f8")[0])
+    entry.eb = eb
     corrupt_unless(entry.dtype in FLOATS, "a bound is for floats")
     corrupt_unless(0 < entry.eb < math.inf and step(entry.dtype, entry.eb) > 0, "error bound")
     if mode == LABELS:
-        count = table.integer(1)
+        count = table.of(OTHER).integer(1)
+        corrupt_unless(count <= 32, "levels")
         entry.levels = table.take(count * entry.itemsize)
         levels = as_floats(entry.levels, entry.dtype)
-        corrupt_unless(count <= 32 and bool(np.isfinite(levels).all()) and not np.signbit(levels).any(), "levels")
+        corrupt_unless(bool(np.isfinite(levels).all()) and not np.signbit(levels).any(), "levels")
 
 
 def read_predictor(table: Bytes, entry: Entry) -> None:
-    kind = table.integer(1)
+    kind = table.of(PREDICTOR).integer(1)
     entry.predictor = kind & 15
     known(kind <= 3, "predictor or coder")
     used = sum(n != 1 for n in entry.shape)
@@ -535,72 +548,144 @@ def decode_runs(message: Message) -> dict[int, bytes]:
 
 # 3.5 packed entries
 
+COUNT, FRONT, BACK, NAME_LENGTH, NAME, KIND, NDIM, SHAPE = range(8)          # fields; SHAPE has four
+MODE, BOUND, BOUND_2, PREDICTOR, SECTION, OTHER = range(11, 17)
+
+PRIMER = bytes.fromhex("""
+    0a00000c656d6265642e776569676874a202800240523fb2e5
+    000705636f6e7631a204400303034a3fb43a
+    000c096c61796572312e302ea204404003034a3fb491
+    0d070132a20440400303523fb25c
+    050710322e302e646f776e73616d706c652e30a2048001400101523fb2c2
+    050616732e302e73656c665f6174746e2e696e5f70726f6a5fa202c00140493fa217
+    07060a312e6c696e656172312ea202800240523fb27f
+    000010726e6e2e7765696768745f69685f6c30a20280048001523fb2a8
+    00000966632e776569676874a2020a8004523fb246
+    03000462696173e2010a""")
+
+
 def read_packed(table: Bytes, named: bool) -> list[Entry]:
     plain, size = table.varint(), table.varint()
     corrupt_unless(plain <= 2**17 and plain <= 64 * size, "plain length")
-    unpacked = Bytes(unpack(Bytes(table.take(size)), plain))
+    unpacked = Packed(table.take(size), plain)
     entries = read_entries(unpacked, named)
     unpacked.end()
     return entries
 
 
-def unpack(packed: Bytes, length: int) -> bytes:
-    low, high, value = 0, 2**32 - 1, int.from_bytes(packed.take(4), "big")
-    model = BitModel(length)
-    while len(model.plain) < length:
-        node = 1
-        while node < 256:
-            cut = low + ((high - low) * model.chance(node) >> 16)
-            bit = int(value <= cut)
-            low, high = (low, cut) if bit else (cut + 1, high)
-            model.learn(bit)
-            node = 2 * node + bit
-            while low >> 24 == high >> 24:
-                low, high, value = low << 8 & 2**32 - 1, (high << 8 & 2**32 - 1) + 255, (value << 8 & 2**32 - 1) + packed.integer(1)
-        model.plain.append(node - 256)
-    corrupt_unless(value == low, "the end of the packed entries")
-    packed.end()
-    return bytes(model.plain)
+class Packed(Bytes):
+    """A cursor over `length` bytes that are unpacked as they are taken."""
+
+    def __init__(self, packed: bytes, length: int):
+        super().__init__(bytes(length))
+        self.plain = bytearray(length)
+        self.model, self.field = BitModel(length), COUNT
+        self.packed = Bytes(packed)
+        self.whole = packed[-1:] != b"\0"
+        self.low, self.high, self.value = 0, 2**32 - 1, 0
+        for _ in range(4):
+            self.shift()
+
+    def of(self, field: int) -> Packed:
+        self.field = field
+        return self
+
+    def take(self, n: int) -> bytes:
+        at = self.at
+        super().take(n)
+        self.plain[at:self.at] = bytes(self.model.byte(self.field, self.bit) for _ in range(n))
+        return bytes(self.plain[at:self.at])
+
+    def shift(self) -> None:
+        self.value = self.value << 8 & 2**32 - 1 | (self.packed.integer(1) if self.packed.left else 0)
+
+    def bit(self, chance: int) -> int:
+        cut = self.low + ((self.high - self.low) * chance >> 16)
+        bit = int(self.value <= cut)
+        self.low, self.high = (self.low, cut) if bit else (cut + 1, self.high)
+        while self.low >> 24 == self.high >> 24:
+            self.low, self.high = self.low << 8 & 2**32 - 1, (self.high << 8 & 2**32 - 1) + 255
+            self.shift()
+        return bit
+
+    def end(self) -> None:
+        super().end()
+        self.packed.end()
+        corrupt_unless(self.value == -(-self.low >> 24) << 24 and self.whole, "the end of the packed entries")
+
+
+class Walk(Bytes):
+    """A cursor over plain entries that tells `see` each byte and its field."""
+
+    def __init__(self, plain: bytes, see: Callable[[int, int], None]):
+        super().__init__(plain)
+        self.see, self.field = see, COUNT
+
+    def of(self, field: int) -> Walk:
+        self.field = field
+        return self
+
+    def take(self, n: int) -> bytes:
+        taken = super().take(n)
+        for byte in taken:
+            self.see(self.field, byte)
+        return taken
 
 
 class BitModel:
-    """What predicts the next bit of packed entries."""
+    """What predicts the bits of packed entries."""
 
     def __init__(self, length: int):
-        self.bits = next((b for b in range(10, 22) if 2**b >= 64 * length), 22)
-        self.states = bytearray(2**self.bits)
-        self.same = {(order, half): 45875 if half & 1 else 58982 for order in (1, 2, 3) for half in range(16)}
-        self.plain = bytearray()
-        self.places: list[int] = []             # of the contexts, the longest first
-        self.used: tuple[int, int] | None = None
-        self.last = 0
+        self.bits = next((b for b in range(10, 22) if 2**b >= 64 * (length + len(PRIMER))), 22)
+        self.lines = [[0] * 16 for _ in range(2**self.bits // 16)]  # of each a check, then the states
+        self.same = {(order, half): 65536 - (32768 if half & 1 else 8192) // (half >> 1) for order in range(3) for half in range(2, 16)}
+        self.above, self.before = [0] * 17, 0
+        read_entries(Walk(PRIMER, self.learn), named=True)
 
-    def chance(self, node: int) -> int:
-        """Of a 1, in 2^-16."""
-        padded = bytes(3) + self.plain[-3:]
-        self.places, self.used = [], None
-        for order in (3, 2, 1):
-            context = int.from_bytes(padded[-order:], "big")
-            place = ((context << 8 | node) ^ order << 30) * 0x9e3779b1 % 2**32 >> 32 - self.bits
-            self.places.append(place)
-            if self.used is None and (state := self.states[place]) > 0:
-                self.used, self.last = (order, state // 2), state & 1
-        if self.used is None:
-            return 32768
-        return self.same[self.used] if self.last else 65536 - self.same[self.used]
+    def learn(self, field: int, byte: int) -> None:
+        bits = iter(format(byte, "08b"))
+        self.byte(field, lambda chance: int(next(bits)))
 
-    def learn(self, bit: int) -> None:
-        if self.used is not None:
-            c = self.same[self.used]
-            self.same[self.used] = c + (65535 - c) // 16 if bit == self.last else c - c // 16
-        for place in self.places:
-            state = self.states[place]
-            if state == 0:
-                self.states[place] = 4 + bit
-            elif state & 1 != bit:
-                self.states[place] = 4 + 2 + bit
-            elif state < 28:
-                self.states[place] = state + 4
+    def byte(self, field: int, bit: Callable[[int], int]) -> int:
+        """The next byte: `bit` gives each of its bits, told the chance of a 1 in 2^-16."""
+        all_bytes = field << 24 | self.above[field] << 16 | self.before
+        contexts = [all_bytes & mask for mask in (0xff000000, 0xff0000ff, 0xffffffff)]
+        node = 1
+        while node < 256:
+            if node in (1, *range(16, 32)):
+                lines, place = [self.line(order, context, node) for order, context in enumerate(contexts)], 1
+            b = self.one_bit([line[place] for line in lines], bit)
+            for line in lines:
+                line[place] = after(line[place], b)
+            node, place = 2 * node + b, 2 * place + b
+        self.above[field], self.before = node - 256, self.before << 8 & 0xff00 | node - 256
+        return node - 256
+
+    def line(self, order: int, context: int, node: int) -> list[int]:
+        """The states of a context for half a byte, by its bits so far after a 1."""
+        hashed = (((context ^ (order + 1) << 30) * 0x9e3779b1 ^ node) * 0x7feb352d) % 2**32
+        at, check = hashed >> 36 - self.bits, hashed >> 28 - self.bits & 255
+        if self.lines[at][0] != check:
+            self.lines[at][:] = [check] + [0] * 15      # in place: two orders may share it
+        return self.lines[at]
+
+    def one_bit(self, states: list[int], bit: Callable[[int], int]) -> int:
+        order = next((order for order in (2, 1, 0) if states[order] > 0), None)
+        if order is None:
+            return bit(32768)
+        last, used = states[order] & 1, (order, states[order] >> 1)
+        c = self.same[used]
+        b = bit(c if last else 65536 - c)
+        self.same[used] = c + ((65535 - c) // 64 if b == last else -(c // 64))
+        return b
+
+
+def after(state: int, bit: int) -> int:
+    if state == 0:
+        return 4 + bit
+    if state & 1 != bit:
+        return 4 + 2 + bit
+    return min(state + 4, 28 + state % 4)
 
 
 # ---- 4. symbol streams
@@ -892,7 +977,7 @@ def cut(entries: list[Entry]) -> Iterator[list[Part]]:
         view = view_of(entry.shape)
         rows = max(2**20 // view.row_length, 1)
         several = view.rows > rows
-        if gathered and (several or elements >= 2**18):
+        if gathered and (several or elements >= 2**19):
             yield gathered
             gathered, elements = [], 0
         if several:
@@ -1124,7 +1209,7 @@ class Sums:
         self.count += 1
 
     def classes(self, m: Modelled, scale: int, past: list[np.ndarray], group: int) -> tuple[np.ndarray, np.ndarray]:
-        """Width class and number of raw bits for each lane of a group of sums: steps 1 and 2 of 7.5; `past`, of its lanes."""
+        """Width class, of a phased tensor in quarters of it, and number of raw bits for each lane of a group of sums: steps 1 and 2 of 7.5; `past`, of its lanes."""
         f = m.unit_bits
         w0, w1, w2 = m.widths
         s = ((256, 323, 406)[(scale - 1) % 3] << (scale - 1) // 3) // 256
@@ -1143,16 +1228,17 @@ class Sums:
         for weight, h in zip(m.past_widths, past, strict=True):
             widths[:len(h)] = wrap(widths[:len(h)] + weight * 16 * abs(h))
         width = np.clip(widths >> 6, 1, 2**24 - 1)
-        least, most = (24, 28) if m.phased else (14, 18)
-        half = np.maximum(half_octave(width) - (2 * (f + 4) - least), 0)
+        parts, least, most = (8, 24, 28) if m.phased else (2, 14, 18)
+        size = np.maximum(octaves(width, parts) - (2 * (f + 4) - least) * parts // 2, 0)
+        half = 2 * size // parts
         raw = np.where(half < most, 0, (half - most) // 2)
-        return half - 2 * raw, raw
+        return size - parts * raw, raw
 
 
-def half_octave(x: np.ndarray) -> np.ndarray:
-    """2 floor(log2 x), and 1 where the bit below the highest is set."""
+def octaves(x: np.ndarray, parts: int) -> np.ndarray:
+    """parts floor(log2 x), and by the bits below the highest how far it is, in parts, to the next power of two."""
     mantissa, exponent = np.frexp(x)
-    return 2 * (exponent.astype(np.int64) - 1) + (mantissa >= 0.75)
+    return parts * (exponent.astype(np.int64) - 1) + ((2 * mantissa - 1) * parts).astype(np.int64)
 
 
 def decode_rows(segment: Segment, m: Modelled, first: int, last: int, out: np.ndarray) -> None:
@@ -1248,8 +1334,8 @@ def decode_step(segment: Segment, m: Modelled, mean: np.ndarray, u: np.ndarray, 
 # 7.6 head
 
 def read_head(segment: Segment, entry: Entry, origin: tuple[int, int, int], prior: Prior | None = None) -> Modelled:
-    view, f = view_of(entry.shape), segment.side.take(4)
     phased = entry.grid >= DITHERED or (entry.grid == ALIGNED and entry.referenced)
+    view, f = view_of(entry.shape), segment.side.signed(0) + (12 if phased else 4)
     corrupt_unless((4 if phased else 0) <= f <= 12, "unit bits")
     width = step(entry.dtype, entry.eb / 2 if entry.grid == SHRUNK else entry.eb)
     corrupt_unless(width >= 2.0**((-1022 if DTYPES[entry.dtype][0] == "float64" else -126) + f), "a unit that is not normal")
@@ -1274,7 +1360,7 @@ def read_weights(segment: Segment, m: Modelled) -> None:
         m.past_widths = tuple(side.signed(5) for _ in range(rounds))
         m.means = {name: side.signed(5) for name in families}
     elif m.set == RANDOM:
-        m.widths = 0, 60, 4
+        m.widths = 0, 64, 0
     elif "earlier taps" in families:
         m.means = {"earlier taps": 40}
 
@@ -1393,14 +1479,16 @@ def offsets(m: Modelled, row: int) -> np.ndarray:
 
 def random_contexts(u: np.ndarray, classes: np.ndarray, f: int) -> np.ndarray:
     a = np.maximum(u, -1 - u)
-    octave = half_octave(16 * (2 ** (f - 1) - a) - 8) - (2 * (f + 4) - 24)
-    return np.where(classes >= 20, 15 + 4 * (classes - 20) + 4 * a // 2 ** (f - 1), np.clip(octave - classes + 4, 0, 14))
+    ratio = octaves(16 * (2 ** (f - 1) - a) - 8, 8) - 4 * (2 * (f + 4) - 24) - classes
+    half = classes // 4
+    return np.where(half >= 20, 15 + 4 * (half - 20) + 4 * a // 2 ** (f - 1), np.clip((ratio + 2) // 4 + 4, 0, 14))
 
 
 def shrunk(u: np.ndarray, classes: np.ndarray, f: int) -> np.ndarray:
     """What stands for u in y: G."""
     a = np.maximum(u, -1 - u)
     t = (2 * a + 1) << (15 - f)
+    classes = classes // 4
     narrow, wide = np.minimum(classes, 19), np.maximum(classes - 20, 0)
     g = np.where(classes < 20, TAIL[np.minimum(127, (2**15 - t) * STEEPNESS[narrow] // 2**15)], CURVES[wide, t // 2**10])
     g = (g * 2 ** (f - 1) + 2**14) // 2**15

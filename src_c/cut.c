@@ -1,6 +1,6 @@
 #include "cut.h"
 
-#define GATHERED ((uint64_t)1 << 18)        /* elements: a segment with so many is full */
+#define GATHERED ((uint64_t)1 << 19)        /* elements: a segment with so many is full */
 #define BLOCK ((size_t)1 << 20)             /* elements of a block of rows */
 
 static size_t block_rows(const gsz_view *v) { return GSZ_MAX(BLOCK / v->row_length, (size_t)1); }

@@ -87,8 +87,8 @@ static char *name_room(gsz_message *m) {
     return m->names->bytes + m->names->used;
 }
 
-/* The entries that stand packed at the beginning of a table, as a cursor. */
-static int unpack_entries(gsz_message *m, gsz_reader *table, gsz_reader *entries) {
+/* Begins to unpack the entries that stand packed at the beginning of a table. */
+static int begin_packed(gsz_message *m, gsz_reader *table, gsz_entry_reader *entries) {
     uint64_t plain, size;
     gsz_reader packed;
     GSZ_CHECK(gsz_get_varint(table, &plain) == 1 && gsz_get_varint(table, &size) == 1, GSZ_E_HEADER);
@@ -98,20 +98,21 @@ static int unpack_entries(gsz_message *m, gsz_reader *table, gsz_reader *entries
     m->packed_size = (size_t)size;
     m->unpacked = (uint8_t *)gsz_alloc(&m->heap, m->unpacked_size);
     GSZ_CHECK(m->unpacked != NULL, GSZ_E_MEMORY);
-    entries->p = m->unpacked;
-    entries->end = m->unpacked + m->unpacked_size;
-    return gsz_unpack(&m->heap, packed, m->unpacked, m->unpacked_size);
+    entries->plain.p = m->unpacked;
+    entries->plain.end = m->unpacked + m->unpacked_size;
+    return gsz_unpack_begin(&m->heap, packed, m->unpacked, m->unpacked_size, &entries->packed);
 }
 
-/* The entries; *decoded: bytes of all tensors. */
-static int read_entries(gsz_message *m, gsz_reader *in, uint64_t *decoded) {
+/* The entries as they stand; *decoded: bytes of all tensors. */
+static int read_plain(gsz_message *m, gsz_entry_reader *in, uint64_t *decoded) {
     gsz_table_state state;
     uint64_t count = 1;
-    if (m->named) GSZ_CHECK(gsz_get_varint(in, &count) == 1, GSZ_E_HEADER);
-    GSZ_CHECK(count <= gsz_left(in) / SMALLEST_ENTRY(m->named), GSZ_E_HEADER);
-    GSZ_CHECK(count <= SIZE_MAX / sizeof(gsz_entry) && gsz_left(in) <= SIZE_MAX / sizeof(uint64_t), GSZ_E_TOO_LARGE);
+    if (m->named) GSZ_CHECK(gsz_get_varint(gsz_expect_varint(in, GSZ_FIELD_COUNT), &count) == 1, GSZ_E_HEADER);
+    const size_t left = gsz_left(&in->plain);
+    GSZ_CHECK(count <= left / SMALLEST_ENTRY(m->named), GSZ_E_HEADER);
+    GSZ_CHECK(count <= SIZE_MAX / sizeof(gsz_entry) && left <= SIZE_MAX / sizeof(uint64_t), GSZ_E_TOO_LARGE);
     m->entries = (gsz_entry *)gsz_alloc(&m->heap, (size_t)count * sizeof(gsz_entry));
-    m->shapes_size = gsz_left(in) * sizeof(uint64_t);       /* a dimension takes a byte or more */
+    m->shapes_size = left * sizeof(uint64_t);       /* a dimension takes a byte or more */
     m->shapes = (uint64_t *)gsz_alloc(&m->heap, m->shapes_size);
     m->count = (size_t)count;
     GSZ_CHECK(m->entries != NULL && m->shapes != NULL, GSZ_E_MEMORY);
@@ -128,15 +129,22 @@ static int read_entries(gsz_message *m, gsz_reader *in, uint64_t *decoded) {
     return GSZ_OK;
 }
 
+/* The entries, plain or packed, at the beginning of a table. */
+static int read_entries(gsz_message *m, gsz_reader *table, int packed, uint64_t *decoded) {
+    gsz_entry_reader in = {*table, NULL};
+    int status = packed ? begin_packed(m, table, &in) : GSZ_OK;
+    if (status == GSZ_OK) status = read_plain(m, &in, decoded);
+    if (!packed) *table = in.plain;
+    if (in.packed == NULL) return status;
+    const int end = gsz_unpack_end(&m->heap, in.packed);
+    return status != GSZ_OK ? status : gsz_left(&in.plain) > 0 ? GSZ_E_HEADER : end;
+}
+
 static int read_table(gsz_message *m, gsz_reader *in, unsigned flags) {
-    const int packed = (flags & GSZ_FLAG_PACKED) != 0;
     const uint64_t table_size = gsz_left(in);
-    gsz_reader unpacked, *entries = packed ? &unpacked : in;
     uint64_t decoded = 0, limit = m->options.max_output;
     int distinct;
-    if (packed) GSZ_TRY(unpack_entries(m, in, &unpacked));
-    GSZ_TRY(read_entries(m, entries, &decoded));
-    GSZ_CHECK(!packed || gsz_left(entries) == 0, GSZ_E_HEADER);
+    GSZ_TRY(read_entries(m, in, (flags & GSZ_FLAG_PACKED) != 0, &decoded));
     GSZ_TRY(gsz_gathered_sum(&m->gathered, m->entries, m->count, sizeof(gsz_entry)));
     GSZ_TRY(gsz_gathered_read(&m->gathered, in));
     m->streamed = (flags & GSZ_FLAG_STREAM) != 0;

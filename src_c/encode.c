@@ -374,12 +374,23 @@ static int compare(encoding *c) {
 
 /* ---- the message */
 
-static int write_entries(const encoding *c, int named, gsz_writer *out) {
+static int write_plain(const encoding *c, int named, gsz_entry_writer *out) {
     gsz_table_state state;
     memset(&state, 0, sizeof state);
-    if (named) GSZ_TRY(gsz_put_varint(out, c->count));
+    if (named) GSZ_TRY(gsz_put_field(out, GSZ_FIELD_COUNT, gsz_put_varint(&out->bytes, c->count)));
     for (size_t i = 0; i < c->count; i++) GSZ_TRY(gsz_entry_write(&state, &c->plans[i].entry, named, out));
     return GSZ_OK;
+}
+
+static int write_entries(const encoding *c, unsigned *flags, gsz_writer *table) {
+    gsz_entry_writer entries;
+    int packed = 0;
+    gsz_entry_writer_init(&entries, c->heap);
+    int status = write_plain(c, (*flags & GSZ_FLAG_NAMED) != 0, &entries);
+    if (status == GSZ_OK) status = gsz_put_entries(&entries, table, &packed);
+    gsz_entry_writer_release(&entries);
+    if (packed) *flags |= GSZ_FLAG_PACKED;
+    return status;
 }
 
 static int write_prior(const encoding *c, unsigned *flags, gsz_writer *table) {
@@ -396,18 +407,15 @@ static int write_prior(const encoding *c, unsigned *flags, gsz_writer *table) {
 }
 
 static int write_table(const encoding *c, unsigned *flags, gsz_writer *table) {
-    int random = 0, packed;
-    GSZ_TRY(write_entries(c, (*flags & GSZ_FLAG_NAMED) != 0, table));
-    GSZ_TRY(gsz_pack_entries(table, &packed));
-    if (packed) *flags |= GSZ_FLAG_PACKED;
+    int random = 0;
+    GSZ_TRY(write_entries(c, flags, table));
     for (unsigned d = 0; d < GSZ_DTYPES; d++)
         if (c->gathered.shapes[d] > 0) GSZ_TRY(gsz_put_varint(table, c->plans[c->count + d].entry.section_size));
     if (c->stream != NULL) GSZ_TRY(gsz_stream_write(c->stream, table));
     if (c->stream != NULL) *flags |= GSZ_FLAG_STREAM;
     GSZ_TRY(write_prior(c, flags, table));
     for (size_t i = 0; i < c->count; i++) random |= gsz_tensor_is_random(&c->plans[i].entry.tensor);
-    if (random) GSZ_TRY(gsz_put_le64(table, c->offsets.seed));
-    if (random) GSZ_TRY(gsz_put_le32(table, c->offsets.slot));
+    if (random) GSZ_TRY(gsz_offsets_write(&c->offsets, table));
     GSZ_TRY(gsz_put_bytes(table, c->model.tables.data, c->model.tables.size));
     for (size_t i = 0; i < c->model.cut.nsegments; i++) GSZ_TRY(gsz_put_varint(table, c->model.segments[i].size));
     return GSZ_OK;
@@ -478,19 +486,16 @@ static int check_names(encoding *c) {
     return GSZ_OK;
 }
 
-/* The seed of random offsets: given, or a hash of the tensors' bytes, little-endian. */
+/* The seed of random offsets: given, or a hash of the tensors' bytes, little-endian; of 32 bits, as it is sent. */
 static void set_offsets(encoding *c, const gsz_input *in, const gsz_options *options) {
-    uint32_t half[2] = {0, 0};
-    const gsz_kernels *kernels = c->work[0].kernels;
-    c->offsets.slot = options->slots > 0 ? (uint32_t)(((uint64_t)options->slot << 32) / options->slots) : 0;
-    c->offsets.seed = options->seed;
+    uint32_t hash = 0;
     for (size_t i = 0; i < c->count && !options->seeded; i++) {
-        const size_t itemsize = gsz_itemsize(in[i].dtype), n = (size_t)c->plans[i].entry.tensor.elements;
         if (!gsz_is_random(in[i].grid) && !gsz_quantiser_random(in[i].quantiser)) continue;
-        half[0] = gsz_crc_of_elements(kernels, half[0], in[i].data, n / 2, itemsize);
-        half[1] = gsz_crc_of_elements(kernels, half[1], (const uint8_t *)in[i].data + n / 2 * itemsize, n - n / 2, itemsize);
+        hash = gsz_crc_of_elements(c->work[0].kernels, hash, in[i].data, (size_t)c->plans[i].entry.tensor.elements, gsz_itemsize(in[i].dtype));
     }
-    if (!options->seeded) c->offsets.seed = (uint64_t)half[1] << 32 | half[0];
+    c->offsets.seed = options->seeded ? options->seed : hash;
+    c->offsets.slot = options->slot;
+    c->offsets.slots = options->slots;
 }
 
 /* One range and one root mean square for all tensors that may lose. */

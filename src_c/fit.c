@@ -300,12 +300,12 @@ static void fit_means(const gsz_kernels *kernels, const sampler *s, const float 
 GSZ_STATIC_ASSERT(fit_features, WIDTHS <= GSZ_FIT_MOST && GSZ_FEATURES - 1 <= GSZ_FIT_MOST);       /* matrices have one of their own, kernels three */
 GSZ_STATIC_ASSERT(fit_chunk, CHUNK % GSZ_FIT_LANES == 0);
 
-#define LEAST_RESIDUALS 300
-
-/* So few residuals that are not 0 that weights of their own would cost more than they save. */
-static int too_few(const sampler *s, double sum) {
-    const double bin = (double)((uint32_t)1 << s->t->weights.unit_bits);
-    return sum / bin / (double)s->count * (double)s->t->view.elements < LEAST_RESIDUALS;
+/* With random offsets what is decoded tells the less, the wider bins are: weights of their own must save more than they cost. */
+#define LEAST_RESIDUALS 50.0    /* not 0, times a value's mean size in bins */
+#define LEAST_OF_MATRIX 0.25    /* bins: matrices have nothing but column sums and neighbours */
+static int too_noisy(const sampler *s, double sum) {
+    const double bin = (double)((uint32_t)1 << s->t->weights.unit_bits), size = sum / bin / (double)s->count;
+    return size * size * (double)s->t->view.elements < LEAST_RESIDUALS || (s->t->view.matrix && size < LEAST_OF_MATRIX);
 }
 
 static int fit(gsz_work *work, gsz_modelled *t, const void *x, int closed) {
@@ -321,7 +321,7 @@ static int fit(gsz_work *work, gsz_modelled *t, const void *x, int closed) {
     GSZ_TRY(take_sample(work, &s));
     if (s.count < 256) return GSZ_OK;
     for (size_t i = 0; i < s.count; i++) sum += gsz_abs_double((double)s.seen[TARGET][i]);
-    if (gsz_is_phased(t) && t->rounds == 0 && too_few(&s, sum)) return GSZ_OK;
+    if (gsz_is_phased(t) && t->rounds == 0 && too_noisy(&s, sum)) return GSZ_OK;
     const float floor = (float)(0.2 * sum / (double)s.count * (double)(1 << GSZ_WIDTH_BITS) + 1);
     fit_widths(work->kernels, &s, NULL, v, floor, first);
     if (s.nmeans > 0) fit_means(work->kernels, &s, first, floor, v);

@@ -3,7 +3,10 @@
 #include "head_fields.h"
 #include "pair.h"
 
-#define UNIT_BITS 4u
+#define UNIT_ORDER 0u
+
+/* Unit bits as they usually are, at coarse bounds where offsets are random. */
+static unsigned usual_unit_bits(const gsz_modelled *t) { return gsz_is_phased(t) ? GSZ_MAX_UNIT_BITS : GSZ_USUAL_UNIT_BITS; }
 
 /* ---- low rank: a by live rows; b as the rows of the tensor are */
 static gsz_pair_shape outer_shape(const gsz_structure *s) {
@@ -25,8 +28,8 @@ static int get_lowrank(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s,
 /* ---- the head */
 
 int gsz_head_put(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s) {
-    GSZ_TRY(gsz_sink_reserve(&e->side, 1));
-    gsz_bits_put(&e->side.bits, s->t.weights.unit_bits, UNIT_BITS);
+    GSZ_TRY(gsz_sink_reserve(&e->side, GSZ_NUMBER_BITS / 8 + 1));
+    gsz_number_put(&e->side.bits, UNIT_ORDER, gsz_zigzag((int32_t)s->t.weights.unit_bits - (int32_t)usual_unit_bits(&s->t)));
     GSZ_TRY(gsz_put_weights(&e->side, &s->t));
     GSZ_TRY(gsz_put_scales(e, &s->t));
     if (s->low.rank > 0) {
@@ -39,8 +42,9 @@ int gsz_head_put(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s)
 }
 
 int gsz_head_get(gsz_work *work, gsz_segment_decoder *d, gsz_structure *s) {
-    uint32_t rank;
-    unsigned unit_bits = gsz_bits_get(&d->side, UNIT_BITS);
+    uint32_t rank, more;
+    GSZ_CHECK(gsz_number_get(&d->side, UNIT_ORDER, &more), GSZ_E_SECTION);
+    const unsigned unit_bits = usual_unit_bits(&s->t) + (unsigned)gsz_zigzag_back(more);        /* wraps below 0 */
     GSZ_CHECK(unit_bits <= GSZ_MAX_UNIT_BITS && (unit_bits >= GSZ_LEAST_RANDOM_BITS || !gsz_is_phased(&s->t)), GSZ_E_SECTION);
     s->t.unit = gsz_model_unit(s->t.dtype, s->t.grid, s->t.eb, unit_bits);
     GSZ_CHECK(s->t.unit > 0, GSZ_E_SECTION);

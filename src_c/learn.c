@@ -7,7 +7,6 @@
 #include "scales.h"
 #include "trial.h"
 
-#define USUAL_UNIT_BITS 4u
 #define LARGEST_MEAN 4096           /* units, of a row's values: larger features saturate */
 #define LARGEST_BINS 16384          /* means of rows that are larger have nothing to gain here */
 
@@ -68,7 +67,7 @@ static int reference_fits(gsz_work *work, const gsz_modelled *t, const void *x) 
 static int measure(gsz_work *work, gsz_structure *s, const void *x, int *possible) {
     unsigned most = 0;
     const int phased = gsz_is_phased(&s->t);
-    for (unsigned f = phased ? fine_unit_bits(work, s, x) : USUAL_UNIT_BITS;; f = 0) {
+    for (unsigned f = phased ? fine_unit_bits(work, s, x) : GSZ_USUAL_UNIT_BITS;; f = 0) {
         s->t.unit = gsz_model_unit(s->t.dtype, s->t.grid, s->t.eb, f);
         *possible = s->t.unit > 0;
         if (!*possible) return GSZ_OK;

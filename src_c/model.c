@@ -63,14 +63,19 @@ void gsz_dither_row(uint64_t seed, uint32_t slot, uint64_t tensor, uint64_t row,
 void gsz_model_default_weights(unsigned unit_bits, int phased, gsz_model_weights *w) {
     memset(w, 0, sizeof *w);
     w->unit_bits = unit_bits;
-    if (phased) {           /* decoded values are mostly noise: little but the row's scale tells anything */
-        w->row = 60;
-        w->column = 4;
+    if (phased) {           /* decoded values are mostly noise: nothing but the row's scale tells anything */
+        w->row = 1 << GSZ_WEIGHT_BITS;
         return;
     }
     w->constant = 16;
     w->column = 60;
     if (gsz_feature_exists(GSZ_FEATURE_earlier_taps, 0, 0)) w->mean[GSZ_FEATURE_earlier_taps] = 40;
+}
+
+int gsz_model_learns(const gsz_model_weights *w) {
+    int32_t any = w->column;
+    for (unsigned k = 0; k < GSZ_FEATURES; k++) any |= w->mean[k];
+    return any != 0;
 }
 
 size_t gsz_model_stride(const gsz_view *v) { return gsz_wide(v->lanes + 1); }

@@ -9,6 +9,7 @@
 #include "view.h"
 
 #define GSZ_MAX_UNIT_BITS 12u
+#define GSZ_USUAL_UNIT_BITS 4u
 #define GSZ_LEAST_RANDOM_BITS 4u        /* with random offsets */
 #define GSZ_WIDTH_BITS 4u               /* widths: 1/16 unit */
 #define GSZ_WEIGHT_BITS 6u
@@ -28,6 +29,7 @@
 #define GSZ_RATIOS 15u
 #define GSZ_LEAST_RATIO 4                       /* half octaves below 1 */
 #define GSZ_WIDTHS_DITHERED 30u
+#define GSZ_FINE 2u                             /* widths are told in eighths of an octave before the ratio is taken */
 #define GSZ_QUARTERS 4u
 #define GSZ_CONTEXTS_DITHERED (GSZ_RATIOS + (GSZ_WIDTHS_DITHERED - GSZ_NARROW) * GSZ_QUARTERS + 1)
 #define GSZ_SYMBOL_ZERO 64              /* residual 0; symbol 0 says that the residual stands elsewhere */
@@ -87,7 +89,7 @@ int32_t gsz_scale_width(unsigned index);
 typedef struct gsz_row_widths {
     int32_t base, column;
     uint32_t ratio;
-    unsigned down, up, unit_bits, narrowest, widths, rounds;
+    unsigned down, up, unit_bits, narrowest, widths, fine, rounds;      /* fine: more bits of a context than a half octave */
     int32_t past[GSZ_MAX_PAST];
 } gsz_row_widths;
 void gsz_model_widths(const gsz_model_row *row, const gsz_model_weights *w, int32_t scale, gsz_row_widths *out);
@@ -98,6 +100,9 @@ void gsz_dither_row(uint64_t seed, uint32_t slot, uint64_t tensor, uint64_t row,
 
 /* Weights without a fit. */
 void gsz_model_default_weights(unsigned unit_bits, int phased, gsz_model_weights *w);
+
+/* Whether means or widths depend on what was decoded before. */
+int gsz_model_learns(const gsz_model_weights *w);
 
 /* Length of a step's arrays, arrays of column sums, and the int32 that a row state takes with their placement there. */
 size_t gsz_model_stride(const gsz_view *view);

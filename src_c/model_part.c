@@ -125,7 +125,7 @@ int gsz_model_part_open(gsz_heap *heap, gsz_reader *in, const gsz_entry *entries
     GSZ_CHECK(r->frequencies != NULL && r->segments != NULL, GSZ_E_MEMORY);
     int random = 0;
     for (size_t i = 0; i < count; i++) random |= gsz_tensor_is_random(&entries[i].tensor);
-    if (random) GSZ_CHECK(gsz_get_le64(in, &r->offsets.seed) && gsz_get_le32(in, &r->offsets.slot), GSZ_E_HEADER);
+    if (random) GSZ_CHECK(gsz_offsets_read(in, &r->offsets), GSZ_E_HEADER);
     gsz_bits_init(&bits, in->p, in->end);
     GSZ_TRY(gsz_tables_read(&bits, r->frequencies, &r->used));
     GSZ_TRY(end_of_bits(&bits, in));

@@ -28,11 +28,11 @@ static unsigned NAME(model_contexts)(const gsz_row_widths *w, const int32_t *res
             s = gsz_wrap_add(s, gsz_wrap_mul(w->past[k], (past[k][j] < 0 ? -past[k][j] : past[k][j]) * (1 << GSZ_WIDTH_BITS)));
         s >>= GSZ_WEIGHT_BITS;
         s = s < 1 ? 1 : s > 0xffffff ? 0xffffff : s;
-        /* half octaves: exponent and first bit of the mantissa of a float, which holds 24 bits exactly */
-        int32_t half = (int32_t)(gsz_bits_of_float((float)s) >> 22) - 254 - narrowest;
-        half = half < 0 ? 0 : half;
-        int32_t bits = half < top ? 0 : (half - top) >> 1;
-        context[j] = (uint8_t)(half - 2 * bits);
+        /* half octaves, or finer: exponent and first bits of the mantissa of a float, which holds 24 bits exactly */
+        int32_t size = (int32_t)(gsz_bits_of_float((float)s) >> (22 - w->fine)) - (254 + narrowest) * (1 << w->fine);
+        size = size < 0 ? 0 : size;
+        int32_t half = size >> w->fine, bits = half < top ? 0 : (half - top) >> 1;
+        context[j] = (uint8_t)(size - 2 * bits * (1 << w->fine));
         raw[j] = (uint8_t)bits;
     }
     memset(raw + n, 0, gsz_wide(n) - n);
@@ -109,7 +109,8 @@ static void NAME(model_dither)(const gsz_dither *d, size_t lane, size_t n, unsig
     }
 }
 
-/* Contexts of lanes by width and offset, for which u and ~u are the same; `width` is what model_contexts gave. */
+/* Contexts of lanes by width and offset, for which u and ~u are the same; `width` is what model_contexts gave, GSZ_FINE bits finer than half
+ * octaves. */
 static void NAME(model_phases)(const uint8_t *restrict width, const int32_t *restrict fold, size_t n, unsigned unit_bits,
                                uint8_t *restrict context) {
     n = gsz_wide(n);
@@ -117,11 +118,11 @@ static void NAME(model_phases)(const uint8_t *restrict width, const int32_t *res
     const int32_t narrowest = 2 * (int32_t)(unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)GSZ_NARROWEST_DITHERED;
     for (size_t j = 0; j < n; j++) {
         int32_t size = fold[j] ^ (fold[j] >> 31), edge = (half - size) * (1 << GSZ_WIDTH_BITS) - (1 << (GSZ_WIDTH_BITS - 1));
-        int32_t octave = (int32_t)(gsz_bits_of_float((float)edge) >> 22) - 254 - narrowest;
-        int32_t ratio = octave - (int32_t)width[j] + GSZ_LEAST_RATIO, quarter = (4 * size) >> (unit_bits - 1);
+        int32_t octave = (int32_t)(gsz_bits_of_float((float)edge) >> (22 - GSZ_FINE)) - (254 + narrowest) * (1 << GSZ_FINE), half_octaves = width[j] >> GSZ_FINE;
+        int32_t ratio = ((octave - (int32_t)width[j] + (1 << (GSZ_FINE - 1))) >> GSZ_FINE) + GSZ_LEAST_RATIO, quarter = (4 * size) >> (unit_bits - 1);
         ratio = ratio < 0 ? 0 : ratio > (int32_t)GSZ_RATIOS - 1 ? (int32_t)GSZ_RATIOS - 1 : ratio;
-        int32_t wide = (int32_t)GSZ_RATIOS + ((int32_t)width[j] - (int32_t)GSZ_NARROW) * (int32_t)GSZ_QUARTERS + quarter;
-        context[j] = (uint8_t)(width[j] < GSZ_NARROW ? ratio : wide);
+        int32_t wide = (int32_t)GSZ_RATIOS + (half_octaves - (int32_t)GSZ_NARROW) * (int32_t)GSZ_QUARTERS + quarter;
+        context[j] = (uint8_t)(half_octaves < (int32_t)GSZ_NARROW ? ratio : wide);
     }
 }
 
@@ -132,7 +133,7 @@ static void NAME(model_shrink)(const uint8_t *restrict width, const int32_t *res
     const int32_t half = (int32_t)1 << unit_bits >> 1;
     for (size_t j = 0; j < n; j++) {
         int32_t u = ~fold[j], sign = u >> 31, size = u ^ sign, at = (2 * size + 1) << (15 - unit_bits);      /* of 2^15, half a bin */
-        int32_t w = width[j], edge = (int32_t)(((uint32_t)(32768 - at) * (uint32_t)gsz_shrink_inverse[w]) >> 15);
+        int32_t w = width[j] >> GSZ_FINE, edge = (int32_t)(((uint32_t)(32768 - at) * (uint32_t)gsz_shrink_inverse[w]) >> 15);
         int32_t narrow = edge < GSZ_SHRINK_EDGES - 1 ? edge : GSZ_SHRINK_EDGES - 1;
         int32_t wide = GSZ_SHRINK_EDGES + (w - (int32_t)GSZ_NARROW) * GSZ_SHRINK_PARTS + (at >> 10);
         int32_t g = (gsz_shrink[w < (int32_t)GSZ_NARROW ? narrow : wide] * half + 16384) >> 15;

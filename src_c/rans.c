@@ -90,14 +90,20 @@ uint8_t *gsz_rans_encode(const gsz_kernels *kernels, const gsz_rans_code *codes,
 
 /* ---- decoding */
 
+/* Of a symbol, if that is what the slot belongs to. */
+static uint32_t frequency_at(const uint32_t *slots, uint32_t slot, uint32_t symbol) {
+    return slot < GSZ_RANS_SLOTS && (slots[slot] & (GSZ_RANS_SYMBOLS - 1)) == symbol ? slots[slot] >> GSZ_RANS_FREQUENCY & 0xfff : 0;
+}
+
 void gsz_rans_use(gsz_rans_decoder *d, const uint32_t *slots) {
     d->slots = slots;
     for (unsigned c = 0; c < GSZ_RANS_NARROW; c++, slots += GSZ_RANS_SLOTS) {
         uint32_t start = 0;                                     /* the first slot of a symbol that is not less */
         for (uint32_t step = GSZ_RANS_SLOTS / 2; step > 0; step /= 2)
             if ((slots[start + step - 1] & (GSZ_RANS_SYMBOLS - 1)) < GSZ_RANS_USUAL) start += step;
-        const uint32_t e = slots[start], usual = (e & (GSZ_RANS_SYMBOLS - 1)) == GSZ_RANS_USUAL;
-        d->zeros[c] = usual ? start | (e >> GSZ_RANS_FREQUENCY & 0xfff) << 16 : 0;
+        const uint32_t frequency = frequency_at(slots, start, GSZ_RANS_USUAL);
+        d->usual[c] = frequency > 0 ? start | frequency << 16 : 0;
+        d->beside[c] = frequency == 0 ? 0 : frequency_at(slots, start - 1, GSZ_RANS_USUAL - 1) | frequency_at(slots, start + frequency, GSZ_RANS_USUAL + 1) << 16;
     }
 }
 

@@ -54,11 +54,12 @@ typedef struct gsz_rans_decoder {
     const uint8_t *p, *end;             /* words to come */
     int overrun;                        /* words were missing; zeros were read in their place */
     const uint32_t *slots;              /* tables of all contexts */
-    uint32_t zeros[GSZ_RANS_NARROW];    /* slots of the usual symbol in the first of them: start, frequency << 16; 0: not known */
-    int trust;                          /* whether eight symbols at once were the usual one, of late */
+    uint32_t usual[GSZ_RANS_NARROW];    /* slots of the usual symbol in the first of them: start, frequency << 16; 0: not known */
+    uint32_t beside[GSZ_RANS_NARROW];   /* frequencies of the one below it and, << 16, of the one above */
+    int trust;                          /* whether eight symbols at once were of these three, of late */
 } gsz_rans_decoder;
 
-/* Tables of contexts from now on.  With the slots of the usual symbol, that of residual 0, kernels need no table where it is all there is. */
+/* Tables of contexts from now on.  With the slots of the usual symbol, that of residual 0, and of those beside it, kernels need no table where they are all there is. */
 void gsz_rans_use(gsz_rans_decoder *d, const uint32_t *slots);
 
 /* States in front of the words.  Symbols themselves: kernels->rans_decode. */

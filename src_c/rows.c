@@ -23,6 +23,8 @@ typedef struct {
     gsz_row_widths widths;
     uint8_t *context, *raw;         /* a lane; by tap in a matrix, once a row for kernels */
     unsigned most_raw[2];
+    int learns;                     /* from what was decoded before */
+    int32_t same_base;              /* of the last row whose contexts were one for all lanes; 0: of none */
     gsz_dither dither;
     int32_t *mean, *y, *r;
     int32_t *own, *side, *shift;    /* centres that are no means, on which side of them they lie and how far, what is put out besides */
@@ -73,6 +75,7 @@ static int start_rows(gsz_work *work, const gsz_modelled *t, row_work *w) {
     w->phase = w->symbol + stride;
     memset(w->mean, 0, (7 * stride + rows) * sizeof *w->mean);
     memset(w->context, 0, (2 * groups + 2) * stride);
+    w->learns = gsz_model_learns(&t->weights);
     return GSZ_OK;
 }
 
@@ -119,6 +122,20 @@ static void set_contexts(const gsz_kernels *kernels, row_work *w, unsigned group
     w->most_raw[group] = kernels->model_contexts(&w->widths, w->row.sums + at, w->row.past, n, w->context + at, w->raw + at);
 }
 
+/* Where widths depend on the row alone: one context for all, as a rule that of the row before. */
+static int set_same_context(const gsz_kernels *kernels, row_work *w, unsigned groups) {
+    if (w->widths.column != 0 || w->widths.rounds > 0) return 0;
+    if (w->same_base != 0 && w->widths.base == w->same_base) return 1;
+    w->same_base = 0;
+    set_contexts(kernels, w, 0, 1);
+    if (w->most_raw[0] > 0) return 0;
+    w->same_base = w->widths.base;
+    memset(w->context, w->context[0], groups * w->row.stride);
+    memset(w->raw, 0, groups * w->row.stride);
+    w->most_raw[1] = 0;
+    return 1;
+}
+
 static void begin_row(gsz_work *work, row_work *w, const gsz_modelled *t, size_t i, size_t length) {
     const gsz_kernels *kernels = work->kernels;
     const gsz_view *v = &t->view;
@@ -130,12 +147,14 @@ static void begin_row(gsz_work *work, row_work *w, const gsz_modelled *t, size_t
     if (gsz_is_phased(t)) {
         w->widths.narrowest = GSZ_NARROWEST_DITHERED;
         w->widths.widths = GSZ_WIDTHS_DITHERED;
+        w->widths.fine = GSZ_FINE;
     }
-    for (unsigned g = 0; t->rounds == 0 && g < gsz_model_groups(v); g++) set_contexts(kernels, w, g, gsz_view_step(v, length, g));
+    if (t->rounds > 0 || set_same_context(kernels, w, (unsigned)gsz_model_groups(v))) return;
+    for (unsigned g = 0; g < gsz_model_groups(v); g++) set_contexts(kernels, w, g, gsz_view_step(v, length, g));
 }
 
 static void end_row(const gsz_kernels *kernels, row_work *w, const gsz_view *v, size_t length) {
-    for (unsigned tap = 0; tap < v->taps; tap++)
+    for (unsigned tap = 0; w->learns && tap < v->taps; tap++)
         w->row.total += kernels->model_sum(w->row.d + tap * w->row.stride, gsz_view_step(v, length, tap),
                                            w->row.sums + (v->matrix ? tap : 0) * w->row.stride);
     w->row.rows++;
@@ -147,7 +166,8 @@ static void begin_step(const gsz_kernels *kernels, row_work *w, const gsz_modell
     const size_t group = g * w->row.stride;
     for (unsigned k = 0; k < t->rounds; k++) w->row.past[k] = w->past[k] + plane;
     if (t->rounds > 0) set_contexts(kernels, w, g, n);          /* every tap has a past of its own */
-    kernels->model_means(&w->row, &t->weights, tap, n, w->base == NULL ? NULL : w->base + plane, w->mean);
+    if (w->learns || w->base != NULL)                           /* else they stay 0 */
+        kernels->model_means(&w->row, &t->weights, tap, n, w->base == NULL ? NULL : w->base + plane, w->mean);
     w->centre = w->fold = w->mean;
     w->step_context = w->context + group;
     w->step_raw = w->raw + group;
@@ -164,7 +184,7 @@ static void begin_step(const gsz_kernels *kernels, row_work *w, const gsz_modell
 }
 
 static void end_step(const gsz_kernels *kernels, row_work *w, unsigned tap, size_t n, size_t plane) {
-    kernels->model_learn(&w->row, tap, w->y, w->base == NULL ? NULL : w->base + plane, n);
+    if (w->learns) kernels->model_learn(&w->row, tap, w->y, w->base == NULL ? NULL : w->base + plane, n);
 }
 
 /* ---- encoding */

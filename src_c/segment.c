@@ -95,7 +95,7 @@ const uint32_t (*gsz_segment_counts(gsz_segment_encoder *s))[GSZ_RANS_SYMBOLS] {
 }
 
 /* More states decode faster, side by side, but each costs about two bytes: less than 1 % of the segment. */
-#define BYTES_OF_STATE 160
+#define BYTES_OF_STATE 256
 
 int gsz_segment_write(gsz_work *work, gsz_segment_encoder *s, const gsz_rans_code *codes, gsz_writer *out) {
     size_t ntokens = s->tokens.size / sizeof(uint16_t), nsteps = s->steps.size / sizeof(uint32_t);

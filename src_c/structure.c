@@ -15,9 +15,24 @@ int gsz_structure_init(gsz_heap *heap, gsz_structure *s, int dtype, int grid, do
     return GSZ_OK;
 }
 
+int gsz_offsets_write(const gsz_offsets *offsets, gsz_writer *out) {
+    GSZ_TRY(gsz_put_varint(out, offsets->seed));
+    GSZ_TRY(gsz_put_varint(out, offsets->slots));
+    return offsets->slots > 0 ? gsz_put_varint(out, offsets->slot) : GSZ_OK;
+}
+
+int gsz_offsets_read(gsz_reader *in, gsz_offsets *offsets) {
+    uint64_t slots, slot = 0;
+    if (gsz_get_varint(in, &offsets->seed) != 1 || gsz_get_varint(in, &slots) != 1 || slots > UINT32_MAX) return 0;
+    if (slots > 0 && (gsz_get_varint(in, &slot) != 1 || slot >= slots)) return 0;
+    offsets->slots = (uint32_t)slots;
+    offsets->slot = (uint32_t)slot;
+    return 1;
+}
+
 void gsz_structure_offsets(gsz_structure *s, const gsz_offsets *offsets, size_t index) {
     s->t.seed = offsets->seed;
-    s->t.slot = offsets->slot;
+    s->t.slot = offsets->slots > 0 ? (uint32_t)(((uint64_t)offsets->slot << 32) / offsets->slots) : 0;
     s->t.index = index;
 }
 

@@ -13,8 +13,12 @@ typedef struct {
     gsz_values_seen seen;       /* encoder */
 } gsz_structure;
 
-/* Random offsets of a message: seed, and the shift of this client in 2^-32 bin. */
-typedef struct { uint64_t seed; uint32_t slot; } gsz_offsets;
+/* Random offsets of a message: a seed, and that this is client `slot` of `slots`, 0 = of none. */
+typedef struct { uint64_t seed; uint32_t slot, slots; } gsz_offsets;
+
+/* Twins.  1 read, 0 not (format.md 3). */
+int gsz_offsets_write(const gsz_offsets *offsets, gsz_writer *out);
+int gsz_offsets_read(gsz_reader *in, gsz_offsets *offsets);
 
 /* View and memory; weights, scales and low rank are still to come. */
 int gsz_structure_init(gsz_heap *heap, gsz_structure *s, int dtype, int grid, double eb, const uint64_t *shape, unsigned ndim);

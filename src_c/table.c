@@ -16,51 +16,54 @@ static void shared_ends(const gsz_table_state *before, const gsz_entry *e, size_
     *back = n;
 }
 
-static int write_name(gsz_table_state *state, const gsz_entry *e, gsz_writer *out) {
+static int write_name(gsz_table_state *state, const gsz_entry *e, gsz_entry_writer *out) {
     size_t front, back;
     shared_ends(state, e, &front, &back);
-    GSZ_TRY(gsz_put_u8(out, (unsigned)front));
-    GSZ_TRY(gsz_put_u8(out, (unsigned)back));
-    GSZ_TRY(gsz_put_varint(out, e->name_length - front - back));
-    GSZ_TRY(gsz_put_bytes(out, e->name + front, e->name_length - front - back));
+    GSZ_TRY(gsz_put_field(out, GSZ_FIELD_FRONT, gsz_put_u8(&out->bytes, (unsigned)front)));
+    GSZ_TRY(gsz_put_field(out, GSZ_FIELD_BACK, gsz_put_u8(&out->bytes, (unsigned)back)));
+    GSZ_TRY(gsz_put_field(out, GSZ_FIELD_NAME_LENGTH, gsz_put_varint(&out->bytes, e->name_length - front - back)));
+    GSZ_TRY(gsz_put_field(out, GSZ_FIELD_NAME, gsz_put_bytes(&out->bytes, e->name + front, e->name_length - front - back)));
     state->name = e->name;
     state->name_length = e->name_length;
     return GSZ_OK;
 }
 
 /* Mode, grid and the bytes of the bound that are not 0; none where it is the bound before. */
-static int write_bound(gsz_table_state *state, const gsz_tensor *t, gsz_writer *out) {
+static int write_bound(gsz_table_state *state, const gsz_tensor *t, gsz_entry_writer *out) {
     const uint64_t bits = gsz_bits_of_double(t->eb);
     unsigned bytes = 8;
     while (bytes > 2 && (bits >> (8 * (8 - bytes)) & 255) == 0) bytes--;
     if (t->eb == state->eb) bytes = 1;
-    GSZ_TRY(gsz_put_u8(out, (unsigned)t->mode | (unsigned)t->grid << 3 | (bytes - 1) << 5));
-    for (unsigned i = 0; bytes > 1 && i < bytes; i++) GSZ_TRY(gsz_put_u8(out, (unsigned)(bits >> (56 - 8 * i)) & 255));
+    GSZ_TRY(gsz_put_field(out, GSZ_FIELD_MODE, gsz_put_u8(&out->bytes, (unsigned)t->mode | (unsigned)t->grid << 3 | (bytes - 1) << 5)));
+    for (unsigned i = 0; bytes > 1 && i < bytes; i++)
+        GSZ_TRY(gsz_put_field(out, gsz_field_of_bound(i), gsz_put_u8(&out->bytes, (unsigned)(bits >> (56 - 8 * i)) & 255)));
     state->eb = t->eb;
     if (t->mode != GSZ_MODE_LEVELS) return GSZ_OK;
-    GSZ_TRY(gsz_put_u8(out, t->nlevels));
-    return gsz_put_bytes(out, t->levels, t->nlevels * t->itemsize);
+    GSZ_TRY(gsz_put_u8(&out->bytes, t->nlevels));
+    return gsz_put_field(out, GSZ_FIELD_OTHER, gsz_put_bytes(&out->bytes, t->levels, t->nlevels * t->itemsize));
 }
 
 #define SCHEME_SPHERICAL 0u
 
-static int write_sphere(const gsz_tensor *t, gsz_writer *out) {
-    GSZ_TRY(gsz_put_u8(out, SCHEME_SPHERICAL));
-    GSZ_TRY(gsz_put_u8(out, t->sphere.block - 1));
-    return gsz_put_le64(out, t->sphere.key);
+static int write_sphere(const gsz_tensor *t, gsz_entry_writer *out) {
+    GSZ_TRY(gsz_put_u8(&out->bytes, SCHEME_SPHERICAL));
+    GSZ_TRY(gsz_put_u8(&out->bytes, t->sphere.block - 1));
+    return gsz_put_field(out, GSZ_FIELD_OTHER, gsz_put_le64(&out->bytes, t->sphere.key));
 }
 
-int gsz_entry_write(gsz_table_state *state, const gsz_entry *e, int named, gsz_writer *out) {
+int gsz_entry_write(gsz_table_state *state, const gsz_entry *e, int named, gsz_entry_writer *out) {
     const gsz_tensor *t = &e->tensor;
+    gsz_writer *bytes = &out->bytes;
     if (named) GSZ_TRY(write_name(state, e, out));
-    GSZ_TRY(gsz_put_u8(out, (unsigned)t->dtype | (unsigned)t->codec << 5));
-    GSZ_TRY(gsz_put_u8(out, t->ndim));
-    for (unsigned i = 0; i < t->ndim; i++) GSZ_TRY(gsz_put_varint(out, t->shape[i]));
-    if (t->codec == GSZ_CODEC_CONSTANT) return gsz_put_bytes(out, e->constant, t->itemsize);
+    GSZ_TRY(gsz_put_field(out, GSZ_FIELD_KIND, gsz_put_u8(bytes, (unsigned)t->dtype | (unsigned)t->codec << 5)));
+    GSZ_TRY(gsz_put_field(out, GSZ_FIELD_NDIM, gsz_put_u8(bytes, t->ndim)));
+    for (unsigned d = 0; d < t->ndim; d++) GSZ_TRY(gsz_put_field(out, gsz_field_of_dimension(d), gsz_put_varint(bytes, t->shape[d])));
+    if (t->codec == GSZ_CODEC_CONSTANT) return gsz_put_field(out, GSZ_FIELD_OTHER, gsz_put_bytes(bytes, e->constant, t->itemsize));
     if (gsz_has_bound(t->codec)) GSZ_TRY(write_bound(state, t, out));
     if (t->codec == GSZ_CODEC_SPHERICAL) GSZ_TRY(write_sphere(t, out));
-    if (t->codec == GSZ_CODEC_UNIFORM) GSZ_TRY(gsz_put_u8(out, (unsigned)t->predictor | (unsigned)t->coder << 4));
-    return gsz_has_section(t->codec) ? gsz_put_varint(out, e->section_size) : GSZ_OK;
+    if (t->codec == GSZ_CODEC_UNIFORM)
+        GSZ_TRY(gsz_put_field(out, GSZ_FIELD_PREDICTOR, gsz_put_u8(bytes, (unsigned)t->predictor | (unsigned)t->coder << 4)));
+    return gsz_has_section(t->codec) ? gsz_put_field(out, GSZ_FIELD_SECTION, gsz_put_varint(bytes, e->section_size)) : GSZ_OK;
 }
 
 /* Chunks a tensor is cut into; 0 if its shape does not admit its predictor. */
@@ -72,13 +75,15 @@ static size_t count_chunks(const gsz_tensor *t) {
 
 /* ---- reading: every failure is a malformed header, unless a reserved value shows a newer writer */
 
-static int read_name(gsz_table_state *state, gsz_reader *in, char *pool, gsz_entry *e) {
+static int read_name(gsz_table_state *state, gsz_entry_reader *in, char *pool, gsz_entry *e) {
     unsigned front, back;
     uint64_t length;
     const uint8_t *p;
-    GSZ_CHECK(gsz_get_u8(in, &front) && gsz_get_u8(in, &back) && front + back <= state->name_length, GSZ_E_HEADER);
-    GSZ_CHECK(gsz_get_varint(in, &length) == 1 && length <= GSZ_MAX_NAME - GSZ_MIN(front + back, (unsigned)GSZ_MAX_NAME), GSZ_E_HEADER);
-    GSZ_CHECK(gsz_get_bytes(in, length, &p), GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_u8(gsz_expect(in, GSZ_FIELD_FRONT, 1), &front) && gsz_get_u8(gsz_expect(in, GSZ_FIELD_BACK, 1), &back), GSZ_E_HEADER);
+    GSZ_CHECK(front + back <= state->name_length, GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_varint(gsz_expect_varint(in, GSZ_FIELD_NAME_LENGTH), &length) == 1, GSZ_E_HEADER);
+    GSZ_CHECK(length <= GSZ_MAX_NAME - GSZ_MIN(front + back, (unsigned)GSZ_MAX_NAME), GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_bytes(gsz_expect(in, GSZ_FIELD_NAME, length), length, &p), GSZ_E_HEADER);
     if (front > 0) memcpy(pool, state->name, front);
     if (length > 0) memcpy(pool + front, p, (size_t)length);
     if (back > 0) memcpy(pool + front + length, state->name + state->name_length - back, back);
@@ -88,23 +93,25 @@ static int read_name(gsz_table_state *state, gsz_reader *in, char *pool, gsz_ent
     return GSZ_OK;
 }
 
-static int read_shape(gsz_reader *in, uint64_t *pool, gsz_tensor *t) {
+static int read_shape(gsz_entry_reader *in, uint64_t *pool, gsz_tensor *t) {
     unsigned kind;
-    GSZ_CHECK(gsz_get_u8(in, &kind), GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_u8(gsz_expect(in, GSZ_FIELD_KIND, 1), &kind), GSZ_E_HEADER);
     t->dtype = (int)(kind & 31);
     t->codec = (int)(kind >> 5);
     GSZ_CHECK(gsz_itemsize(t->dtype) != 0, GSZ_E_RESERVED);
-    GSZ_CHECK(gsz_get_u8(in, &t->ndim) && t->ndim <= GSZ_MAX_DIMS, GSZ_E_HEADER);
-    for (unsigned i = 0; i < t->ndim; i++) GSZ_CHECK(gsz_get_varint(in, &pool[i]) == 1, GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_u8(gsz_expect(in, GSZ_FIELD_NDIM, 1), &t->ndim) && t->ndim <= GSZ_MAX_DIMS, GSZ_E_HEADER);
+    for (unsigned d = 0; d < t->ndim; d++)
+        GSZ_CHECK(gsz_get_varint(gsz_expect_varint(in, gsz_field_of_dimension(d)), &pool[d]) == 1, GSZ_E_HEADER);
     t->shape = pool;
     return gsz_tensor_measure(t);
 }
 
 /* Levels of M22: numbers of the dtype, finite and not negative. */
-static int read_levels(gsz_reader *in, gsz_tensor *t) {
+static int read_levels(gsz_entry_reader *in, gsz_tensor *t) {
     gsz_element element;
-    GSZ_CHECK(gsz_get_u8(in, &t->nlevels) && gsz_get_bytes(in, t->nlevels * t->itemsize, &t->levels), GSZ_E_HEADER);
-    GSZ_CHECK(t->nlevels <= GSZ_MAX_LEVELS, GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_u8(gsz_expect(in, GSZ_FIELD_OTHER, 1), &t->nlevels) && t->nlevels <= GSZ_MAX_LEVELS, GSZ_E_HEADER);
+    const size_t bytes = t->nlevels * t->itemsize;
+    GSZ_CHECK(gsz_get_bytes(gsz_expect(in, GSZ_FIELD_OTHER, bytes), bytes, &t->levels), GSZ_E_HEADER);
     for (unsigned i = 0; i < t->nlevels; i++) {
         gsz_copy_le(&element, t->levels + i * t->itemsize, 1, t->itemsize);      /* nocheck: gsz_get_bytes above */
         double level = 0;
@@ -114,18 +121,19 @@ static int read_levels(gsz_reader *in, gsz_tensor *t) {
     return GSZ_OK;
 }
 
-static int read_bound(gsz_table_state *state, gsz_reader *in, gsz_tensor *t) {
-    unsigned kind;
-    const uint8_t *p;
+static int read_bound(gsz_table_state *state, gsz_entry_reader *in, gsz_tensor *t) {
+    unsigned kind, byte;
     uint64_t bits = 0;
-    GSZ_CHECK(gsz_get_u8(in, &kind), GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_u8(gsz_expect(in, GSZ_FIELD_MODE, 1), &kind), GSZ_E_HEADER);
     t->mode = (int)(kind & 7);
     t->grid = (int)(kind >> 3 & 3);
     unsigned bytes = (kind >> 5) + 1;
     GSZ_CHECK(t->mode <= GSZ_MODE_LEVELS, GSZ_E_RESERVED);
     if (bytes > 1) {
-        GSZ_CHECK(gsz_get_bytes(in, bytes, &p), GSZ_E_HEADER);
-        for (unsigned i = 0; i < bytes; i++) bits |= (uint64_t)p[i] << (56 - 8 * i);
+        for (unsigned i = 0; i < bytes; i++) {
+            GSZ_CHECK(gsz_get_u8(gsz_expect(in, gsz_field_of_bound(i), 1), &byte), GSZ_E_HEADER);
+            bits |= (uint64_t)byte << (56 - 8 * i);
+        }
         state->eb = gsz_double_of_bits(bits);
     }
     t->eb = state->eb;
@@ -134,20 +142,21 @@ static int read_bound(gsz_table_state *state, gsz_reader *in, gsz_tensor *t) {
     return t->mode == GSZ_MODE_LEVELS ? read_levels(in, t) : GSZ_OK;
 }
 
-static int read_sphere(gsz_reader *in, gsz_tensor *t) {
+static int read_sphere(gsz_entry_reader *in, gsz_tensor *t) {
     unsigned scheme, block;
-    GSZ_CHECK(gsz_get_u8(in, &scheme), GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_u8(gsz_expect(in, GSZ_FIELD_OTHER, 1), &scheme), GSZ_E_HEADER);
     GSZ_CHECK(scheme == SCHEME_SPHERICAL, GSZ_E_RESERVED);
-    GSZ_CHECK(gsz_get_u8(in, &block) && block >= 1 && gsz_get_le64(in, &t->sphere.key), GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_u8(gsz_expect(in, GSZ_FIELD_OTHER, 1), &block) && block >= 1, GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_le64(gsz_expect(in, GSZ_FIELD_OTHER, 8), &t->sphere.key), GSZ_E_HEADER);
     GSZ_CHECK(t->dtype <= GSZ_FLOAT64, GSZ_E_HEADER);
     t->sphere.block = block + 1;
     t->sphere.dtype = t->dtype;
     return GSZ_OK;
 }
 
-static int read_predictor(gsz_reader *in, gsz_tensor *t) {
+static int read_predictor(gsz_entry_reader *in, gsz_tensor *t) {
     unsigned predictor_coder;
-    GSZ_CHECK(gsz_get_u8(in, &predictor_coder), GSZ_E_HEADER);
+    GSZ_CHECK(gsz_get_u8(gsz_expect(in, GSZ_FIELD_PREDICTOR, 1), &predictor_coder), GSZ_E_HEADER);
     t->predictor = (int)(predictor_coder & 15);
     t->coder = (int)(predictor_coder >> 4);
     GSZ_CHECK(t->grid == GSZ_GRID_ALIGNED && t->coder == GSZ_CODER_HUFFMAN && t->predictor <= GSZ_PREDICT_LORENZO3, GSZ_E_RESERVED);
@@ -166,20 +175,20 @@ int gsz_section_size_read(gsz_reader *in, gsz_entry *e) {
     return GSZ_OK;
 }
 
-int gsz_entry_read(gsz_table_state *state, gsz_reader *in, int named, uint64_t *shape_pool, char *name_pool, gsz_entry *e) {
-    const uint8_t *start = in->p;
+int gsz_entry_read(gsz_table_state *state, gsz_entry_reader *in, int named, uint64_t *shape_pool, char *name_pool, gsz_entry *e) {
+    const uint8_t *start = in->plain.p;
     gsz_tensor *t = &e->tensor;
     memset(e, 0, sizeof *e);
     if (named) GSZ_TRY(read_name(state, in, name_pool, e));
     GSZ_TRY(read_shape(in, shape_pool, t));
     GSZ_CHECK((t->codec == GSZ_CODEC_EMPTY) == (t->elements == 0), GSZ_E_HEADER);
-    if (t->codec == GSZ_CODEC_CONSTANT) GSZ_CHECK(gsz_get_bytes(in, t->itemsize, &e->constant), GSZ_E_HEADER);
+    if (t->codec == GSZ_CODEC_CONSTANT) GSZ_CHECK(gsz_get_bytes(gsz_expect(in, GSZ_FIELD_OTHER, t->itemsize), t->itemsize, &e->constant), GSZ_E_HEADER);
     if (gsz_has_bound(t->codec)) GSZ_TRY(read_bound(state, in, t));
     if (t->codec == GSZ_CODEC_SPHERICAL) GSZ_TRY(read_sphere(in, t));
     if (t->codec == GSZ_CODEC_UNIFORM) GSZ_TRY(read_predictor(in, t));
     if (t->codec == GSZ_CODEC_MODEL) t->predictor = GSZ_PREDICT_STRUCTURE, t->coder = GSZ_CODER_RANS;
-    if (gsz_has_section(t->codec)) GSZ_TRY(gsz_section_size_read(in, e));
-    e->entry_size = (uint64_t)(in->p - start);
+    if (gsz_has_section(t->codec)) GSZ_TRY(gsz_section_size_read(gsz_expect_varint(in, GSZ_FIELD_SECTION), e));
+    e->entry_size = (uint64_t)(in->plain.p - start);
     return GSZ_OK;
 }
 

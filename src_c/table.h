@@ -2,6 +2,7 @@
 #ifndef GSZ_TABLE_H
 #define GSZ_TABLE_H
 
+#include "packed.h"
 #include "tensor.h"
 
 typedef struct {
@@ -28,8 +29,8 @@ typedef struct { const char *name; size_t name_length; double eb; } gsz_table_st
 
 /* Twins.  The reader puts the shape and the name into pools: a dimension takes a byte or more of the table, a name of
  * n bytes takes n - 2 GSZ_MAX_SHARED. */
-int gsz_entry_write(gsz_table_state *state, const gsz_entry *e, int named, gsz_writer *out);
-int gsz_entry_read(gsz_table_state *state, gsz_reader *in, int named, uint64_t *shape_pool, char *name_pool, gsz_entry *e);
+int gsz_entry_write(gsz_table_state *state, const gsz_entry *e, int named, gsz_entry_writer *out);
+int gsz_entry_read(gsz_table_state *state, gsz_entry_reader *in, int named, uint64_t *shape_pool, char *name_pool, gsz_entry *e);
 
 /* The length of an exact, raw or uniform section. */
 int gsz_section_size_read(gsz_reader *in, gsz_entry *e);

@@ -98,7 +98,7 @@ def test_many_parts_and_segments():
     line = np.zeros(2**20 + 2000)
     line[:100], line[-900:] = 1, rng.normal(size=900)
     small = rng.normal(size=(20, 30)).astype(np.float32)
-    middle = np.eye(600, 500, dtype=np.float32)
+    middle = np.eye(1200, 500, dtype=np.float32)
     tensors = {"a": small, "rows": rows, "b": small[:10], "c": small.T, "kernels": kernels, "line": line, "d": small,
                "middle": middle, "e": small[::2]}
     structure = _params.PREDICTORS["structure"]
@@ -200,12 +200,14 @@ def damaged(rng: random.Random, data: bytes) -> bytes:
     return bytes(out)
 
 
-def damaged_entries(rng: random.Random, table: bytes) -> bytes:
+def damaged_entries(rng: random.Random, table: bytes, named: bool) -> bytes:
     """A table with damage in the entries that it holds packed (section 3.5)."""
     cursor = _reference.Bytes(table)
-    length, packed = cursor.varint(), _reference.Bytes(cursor.take(cursor.varint()))
-    entries = damaged(rng, _reference.unpack(packed, length))
-    data = draw.pack(entries)
+    length = cursor.varint()
+    packed = _reference.Packed(cursor.take(cursor.varint()), length)
+    _reference.read_entries(packed, named)
+    entries = damaged(rng, bytes(packed.plain))
+    data = draw.pack(entries, named)
     return draw.varint(len(entries)) + draw.varint(len(data)) + data + cursor.rest()
 
 
@@ -234,7 +236,7 @@ def test_damage_behind_checksums(seed, cpu_mask):
                 table = table[:-len(size)] + draw.varint(len(new))
             payloads = [*payloads[:i], new, *payloads[i + 1:]]
         else:
-            table = damaged_entries(rng, table) if flags & 2 and rng.random() < 0.7 else damaged(rng, table)
+            table = damaged_entries(rng, table, named=flags & 1 > 0) if flags & 2 and rng.random() < 0.7 else damaged(rng, table)
         message = draw.header(table, flags=flags) + b"".join(map(draw.sealed, payloads))
         assert outcome(gradsz.decompress_tensors, message) == outcome(_reference.decode, message), message.hex()
 

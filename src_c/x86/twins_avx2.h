@@ -151,36 +151,35 @@ GSZ_INLINE __m256i rans_refill_avx2(const uint8_t **p, __m256i x, __m256i low, u
     return _mm256_blendv_epi8(x, _mm256_or_si256(_mm256_slli_epi32(x, 16), words), low);
 }
 
-/* Eight states in narrow contexts whose symbols are the usual one, which needs no table, but for one or two.  Returns how many are not;
- * where they are more, and in wide contexts, nothing has changed. */
-#define EXCEPTIONS 2u
-GSZ_INLINE unsigned rans_usual_avx2(const uint32_t *slots, const __m256i zeros[2], const uint8_t **p, __m256i *states, const uint8_t *context, uint8_t *symbol) {
+GSZ_INLINE __m256i of_narrow_avx2(const uint32_t table[GSZ_RANS_NARROW], __m256i context) {
+    const __m256i *both = (const __m256i *)(const void *)table;
+    __m256 few = _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(_mm256_loadu_si256(both), context));
+    __m256 many = _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(_mm256_loadu_si256(both + 1), context));
+    return _mm256_castps_si256(_mm256_blendv_ps(few, many, _mm256_castsi256_ps(_mm256_slli_epi32(context, 28))));
+}
+
+/* Eight states in narrow contexts, symbols the usual one or next to it: by comparisons, without a table.  0: others, or wide contexts;
+ * nothing has changed. */
+GSZ_INLINE int rans_near_avx2(const uint32_t *usual, const uint32_t *beside, const uint8_t **p, __m256i *states, const uint8_t *context, uint8_t *symbol) {
+    const __m256i low16 = _mm256_set1_epi32(0xffff);
     uint64_t contexts = gsz_load_le64(context);
-    if (contexts & ~(BYTES_OF_ONE * (GSZ_RANS_NARROW - 1))) return 8;
+    if (contexts & ~(BYTES_OF_ONE * (GSZ_RANS_NARROW - 1))) return 0;
     __m256i at = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)contexts)), x = *states;
-    __m256 few = _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(zeros[0], at)), many = _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(zeros[1], at));
-    __m256i e = _mm256_castps_si256(_mm256_blendv_ps(few, many, _mm256_castsi256_ps(_mm256_slli_epi32(at, 28))));
-    __m256i frequency = _mm256_srli_epi32(e, 16);
-    __m256i offset = _mm256_sub_epi32(_mm256_and_si256(x, _mm256_set1_epi32((int)(GSZ_RANS_SLOTS - 1))), _mm256_and_si256(e, _mm256_set1_epi32(0xffff)));
-    __m256i usual = _mm256_andnot_si256(offset, _mm256_cmpgt_epi32(frequency, offset));         /* 0 <= offset < frequency */
-    unsigned others = ~(unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(usual)) & 255, count = (unsigned)_mm_popcnt_u32(others);
-    if (count > EXCEPTIONS) return count;
-    gsz_store_le64(symbol, BYTES_OF_ONE * GSZ_RANS_USUAL);
-    uint32_t before[8];
-    if (others != 0) _mm256_storeu_si256((__m256i *)(void *)before, x);
+    __m256i e = of_narrow_avx2(usual, at), g = of_narrow_avx2(beside, at);
+    __m256i frequency = _mm256_srli_epi32(e, 16), below = _mm256_and_si256(g, low16), above = _mm256_srli_epi32(g, 16);
+    __m256i offset = _mm256_sub_epi32(_mm256_and_si256(x, _mm256_set1_epi32((int)(GSZ_RANS_SLOTS - 1))), _mm256_and_si256(e, low16));
+    __m256i less = _mm256_srai_epi32(offset, 31), not_more = _mm256_cmpgt_epi32(frequency, offset);
+    offset = _mm256_add_epi32(_mm256_sub_epi32(offset, _mm256_andnot_si256(not_more, frequency)), _mm256_and_si256(less, below));
+    frequency = _mm256_blendv_epi8(_mm256_blendv_epi8(above, frequency, not_more), below, less);
+    __m256i others = _mm256_cmpeq_epi32(_mm256_max_epu32(offset, frequency), offset);           /* offset < 0 or >= frequency */
+    if (!_mm256_testz_si256(others, others)) return 0;
+    uint64_t more = _pdep_u64(~(unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(not_more)) & 255, BYTES_OF_ONE);
+    gsz_store_le64(symbol, BYTES_OF_ONE * GSZ_RANS_USUAL + more - _pdep_u64((unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(less)), BYTES_OF_ONE));
     x = _mm256_add_epi32(_mm256_mullo_epi32(frequency, _mm256_srli_epi32(x, GSZ_RANS_BITS)), offset);
-    for (; others != 0; others &= others - 1) {
-        const unsigned k = (unsigned)_tzcnt_u32(others);
-        const uint32_t s = slots[context[k] * GSZ_RANS_SLOTS + (before[k] & (GSZ_RANS_SLOTS - 1))];
-        const uint32_t v = (s >> GSZ_RANS_FREQUENCY & 0xfff) * (before[k] >> GSZ_RANS_BITS) + (s >> GSZ_RANS_OFFSET);
-        const __m256i lane = _mm256_cmpeq_epi32(_mm256_set1_epi32((int)k), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-        x = _mm256_blendv_epi8(x, _mm256_set1_epi32((int)v), lane);
-        symbol[k] = (uint8_t)(s & (GSZ_RANS_SYMBOLS - 1));
-    }
     __m256i low = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)GSZ_RANS_START), x);
     unsigned lanes = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(low));
     *states = lanes == 0 ? x : rans_refill_avx2(p, x, low, lanes);
-    return count;
+    return 1;
 }
 
 /* Eight states: the symbols of eight contexts. */
@@ -201,32 +200,29 @@ GSZ_INLINE __m256i rans_eight_avx2(const uint32_t *slots, const uint8_t **p, __m
 }
 
 /* Eight states, the short way where it was right of late; it is tried again after a while. */
-#define LOSS 2
+#define LOSS 4
 #define TRUST 64
 #define DISTRUST 256
-GSZ_INLINE __m256i rans_either_avx2(const uint32_t *slots, const __m256i zeros[2], int *trust, const uint8_t **p, __m256i x, const uint8_t *context, uint8_t *symbol) {
+GSZ_INLINE __m256i rans_either_avx2(const gsz_rans_decoder *d, int *trust, const uint8_t **p, __m256i x, const uint8_t *context, uint8_t *symbol) {
     if (*trust < 0) *trust += 1;
-    else {
-        const unsigned others = rans_usual_avx2(slots, zeros, p, &x, context, symbol);
-        *trust = others == 0 ? GSZ_MIN(*trust + 1, TRUST) : *trust < LOSS ? -DISTRUST : *trust - (others <= EXCEPTIONS ? 1 : LOSS);
-        if (others <= EXCEPTIONS) return x;
-    }
-    return rans_eight_avx2(slots, p, x, context, symbol);
+    else if (rans_near_avx2(d->usual, d->beside, p, &x, context, symbol)) {
+        *trust = GSZ_MIN(*trust + 1, TRUST);
+        return x;
+    } else *trust = *trust < LOSS ? -DISTRUST : *trust - LOSS;
+    return rans_eight_avx2(d->slots, p, x, context, symbol);
 }
 
 /* Steps of `vectors` times eight states.  Eight states read up to eight words: 16 bytes. */
 GSZ_INLINE size_t rans_vectors_avx2(gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol, unsigned vectors) {
-    const uint32_t *slots = d->slots;
     const uint8_t *p = d->p, *end = d->end;
-    const __m256i *both = (const __m256i *)(const void *)d->zeros, zeros[2] = {_mm256_loadu_si256(both), _mm256_loadu_si256(both + 1)};
     __m256i x[GSZ_RANS_STATES / 8];
     int trust = d->trust;
     size_t i = 0;
     for (unsigned k = 0; k < vectors; k++) x[k] = _mm256_loadu_si256((const __m256i *)(const void *)d->state + k);
     for (; i + 8 * vectors <= n && end - p >= (ptrdiff_t)(16 * vectors); i += 8 * vectors)
-        for (unsigned k = 0; k < vectors; k++) x[k] = rans_either_avx2(slots, zeros, &trust, &p, x[k], context + i + 8 * k, symbol + i + 8 * k);
+        for (unsigned k = 0; k < vectors; k++) x[k] = rans_either_avx2(d, &trust, &p, x[k], context + i + 8 * k, symbol + i + 8 * k);
     for (unsigned k = 0; k < vectors && i + 8 <= n && i % (8 * vectors) == 8 * k && end - p >= 16; k++, i += 8)
-        x[k] = rans_either_avx2(slots, zeros, &trust, &p, x[k], context + i, symbol + i);
+        x[k] = rans_either_avx2(d, &trust, &p, x[k], context + i, symbol + i);
     for (unsigned k = 0; k < vectors; k++) _mm256_storeu_si256((__m256i *)(void *)d->state + k, x[k]);
     d->p = p;
     d->trust = trust;
@@ -304,9 +300,10 @@ static unsigned model_contexts_int_avx2(const gsz_row_widths *w, const int32_t *
                                         uint8_t *context, uint8_t *raw) {
     const int32_t narrowest = 2 * (int32_t)(w->unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)w->narrowest;
     const __m256i zero = _mm256_setzero_si256(), base = _mm256_set1_epi32(w->base), column = _mm256_set1_epi32(w->column);
-    const __m256i ratio = _mm256_set1_epi32((int)w->ratio), first = _mm256_set1_epi32(254 + narrowest);
+    const __m256i ratio = _mm256_set1_epi32((int)w->ratio), first = _mm256_set1_epi32((254 + narrowest) * (1 << w->fine));
     const __m256i top = _mm256_set1_epi32((int)w->widths - 2), order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     const __m128i down = _mm_cvtsi32_si128((int)w->down), up = _mm_cvtsi32_si128((int)w->up);
+    const __m128i fine = _mm_cvtsi32_si128((int)w->fine), mantissa = _mm_cvtsi32_si128(22 - (int)w->fine), octave = _mm_cvtsi32_si128((int)w->fine + 1);
     __m128i most = _mm_setzero_si128();
     uint8_t lane[8];
     for (size_t j = 0; j < n; j += 8) {
@@ -315,16 +312,16 @@ static unsigned model_contexts_int_avx2(const gsz_row_widths *w, const int32_t *
         cell = _mm256_sll_epi32(_mm256_srli_epi32(cell, 8), up);
         __m256i s = _mm256_add_epi32(base, _mm256_mullo_epi32(column, cell));
         for (unsigned k = 0; k < w->rounds; k++) {
-            __m256i size = _mm256_abs_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(past[k] + j)));
-            s = _mm256_add_epi32(s, _mm256_mullo_epi32(_mm256_set1_epi32(w->past[k]), _mm256_slli_epi32(size, GSZ_WIDTH_BITS)));
+            __m256i value = _mm256_abs_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(past[k] + j)));
+            s = _mm256_add_epi32(s, _mm256_mullo_epi32(_mm256_set1_epi32(w->past[k]), _mm256_slli_epi32(value, GSZ_WIDTH_BITS)));
         }
         s = _mm256_srai_epi32(s, GSZ_WEIGHT_BITS);
         s = _mm256_min_epi32(_mm256_max_epi32(s, _mm256_set1_epi32(1)), _mm256_set1_epi32(0xffffff));
-        __m256i half = _mm256_srli_epi32(_mm256_castps_si256(_mm256_cvtepi32_ps(s)), 22);
-        half = _mm256_max_epi32(_mm256_sub_epi32(half, first), zero);
-        __m256i bits = _mm256_srli_epi32(_mm256_max_epi32(_mm256_sub_epi32(half, top), zero), 1);
-        half = _mm256_sub_epi32(half, _mm256_add_epi32(bits, bits));
-        __m256i both = _mm256_packus_epi32(half, bits);
+        __m256i size = _mm256_srl_epi32(_mm256_castps_si256(_mm256_cvtepi32_ps(s)), mantissa);
+        size = _mm256_max_epi32(_mm256_sub_epi32(size, first), zero);
+        __m256i bits = _mm256_srli_epi32(_mm256_max_epi32(_mm256_sub_epi32(_mm256_srl_epi32(size, fine), top), zero), 1);
+        size = _mm256_sub_epi32(size, _mm256_sll_epi32(bits, octave));
+        __m256i both = _mm256_packus_epi32(size, bits);
         both = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(both, both), order);
         __m128i bytes = _mm256_castsi256_si128(both);
         if (j + 8 > n) {                                    /* no low bits beyond lane n */

@@ -26,12 +26,12 @@ static inline int reseal_section(resealing *r, const gsz_entry *e) {
 }
 
 /* Sections of `count` entries, then of the runs of gathered tensors, then segments: as far as the table can be read.  `in` has the
- * entries, `table` what follows them (the same cursor where they are not packed). */
-static inline void reseal_parts(resealing *r, gsz_heap *heap, gsz_reader *in, gsz_reader *table, uint64_t count, unsigned flags, uint64_t table_size) {
+ * entries, `table` what follows packed ones. */
+static inline void reseal_parts(resealing *r, gsz_heap *heap, gsz_entry_reader *in, gsz_reader *table, uint64_t count, unsigned flags, uint64_t table_size) {
     const int named = (flags & GSZ_FLAG_NAMED) != 0;
     gsz_stream stream;
     uint32_t checksum;
-    const size_t room = gsz_left(in);
+    const size_t room = gsz_left(&in->plain);
     char names[2][GSZ_MAX_NAME];            /* an entry's and the one's before */
     gsz_entry *entries = (gsz_entry *)malloc(((size_t)count + 1) * sizeof *entries);
     uint64_t *shapes = (uint64_t *)malloc((room + 1) * sizeof *shapes), *pool = shapes;
@@ -46,6 +46,7 @@ static inline void reseal_parts(resealing *r, gsz_heap *heap, gsz_reader *in, gs
         ok = gsz_entry_read(&state, in, named, pool, names[i & 1], &entries[i]) == GSZ_OK && reseal_section(r, &entries[i]);
         pool += entries[i].tensor.ndim;
     }
+    if (in->packed == NULL) *table = in->plain;
     ok = ok && gsz_gathered_sum(&gathered, entries, (size_t)count, sizeof *entries) == GSZ_OK && gsz_gathered_read(&gathered, table) == GSZ_OK;
     for (unsigned d = 0; ok && d < GSZ_DTYPES; d++) ok = reseal_section(r, &gathered.runs[d]);
     if (ok && (flags & GSZ_FLAG_STREAM)) ok = gsz_stream_read(table, &stream) == GSZ_OK;
@@ -58,33 +59,34 @@ static inline void reseal_parts(resealing *r, gsz_heap *heap, gsz_reader *in, gs
     free(shapes);
 }
 
-/* Entries that are packed, in memory of their own; NULL where they cannot be. */
-static inline uint8_t *reseal_unpack(gsz_heap *heap, gsz_reader *table, gsz_reader *plain) {
+/* Begins to unpack entries into memory that is given back; NULL where they cannot be. */
+static inline uint8_t *reseal_unpack(gsz_heap *heap, gsz_reader *table, gsz_entry_reader *in) {
     uint64_t n, size;
     gsz_reader packed;
     if (gsz_get_varint(table, &n) != 1 || gsz_get_varint(table, &size) != 1 || n > GSZ_PACKED_MOST) return NULL;
     if (!gsz_get_reader(table, size, &packed)) return NULL;
     uint8_t *bytes = (uint8_t *)malloc((size_t)n + 1);
-    if (bytes == NULL) abort();
-    plain->p = bytes;
-    plain->end = bytes + n;
-    if (gsz_unpack(heap, packed, bytes, (size_t)n) == GSZ_OK) return bytes;
-    free(bytes);
-    return NULL;
+    if (bytes == NULL || gsz_unpack_begin(heap, packed, bytes, (size_t)n, &in->packed) != GSZ_OK) abort();
+    in->plain.p = bytes;
+    in->plain.end = bytes + n;
+    return bytes;
 }
 
 static inline void reseal_behind(resealing *r, gsz_reader table, unsigned flags) {
     const uint64_t table_size = gsz_left(&table);
-    gsz_reader plain, *in = flags & GSZ_FLAG_PACKED ? &plain : &table;
+    const int packed = (flags & GSZ_FLAG_PACKED) != 0, named = (flags & GSZ_FLAG_NAMED) != 0;
+    gsz_entry_reader in = {table, NULL};
     uint8_t *unpacked = NULL;
     uint64_t count = 1;
     gsz_options options;
     gsz_heap heap;
     gsz_options_init(&options);
     gsz_heap_init(&heap, &options);
-    if (in == &plain) unpacked = reseal_unpack(&heap, &table, &plain);
-    if ((in == &table || unpacked != NULL) && (!(flags & GSZ_FLAG_NAMED) || gsz_get_varint(in, &count) == 1) && count <= gsz_left(in))
-        reseal_parts(r, &heap, in, &table, count, flags, table_size);
+    if (packed) unpacked = reseal_unpack(&heap, &table, &in);
+    if ((!packed || unpacked != NULL) && (!named || gsz_get_varint(gsz_expect_varint(&in, GSZ_FIELD_COUNT), &count) == 1)
+        && count <= gsz_left(&in.plain))
+        reseal_parts(r, &heap, &in, &table, count, flags, table_size);
+    if (in.packed != NULL) gsz_unpack_end(&heap, in.packed);
     free(unpacked);
     gsz_heap_destroy(&heap);
 }

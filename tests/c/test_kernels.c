@@ -224,7 +224,7 @@ static void model_step(const gsz_kernels *k, uint64_t seed, step *s, int32_t *me
     const unsigned rounds = (unsigned)(r >> 7 & 7) % (GSZ_MAX_PAST + 1);
     gsz_row_widths widths = {any_size(&seed), any_size(&seed), (uint32_t)(r >> 16 & 65535), (unsigned)(r >> 32 & 31), (unsigned)(r >> 40) % 14,
                              f, random ? GSZ_NARROWEST_DITHERED : GSZ_NARROWEST, random ? GSZ_WIDTHS_DITHERED : GSZ_WIDTH_CONTEXTS,
-                             rounds, {any_size(&seed), any_size(&seed)}};
+                             random ? GSZ_FINE : 0, rounds, {any_size(&seed), any_size(&seed)}};
     memset(s, 0, sizeof *s);
     for (size_t i = 0; i < size; i++) memory[i] = any_size(&seed);
     for (unsigned t = 0; t < v.taps; t++)
@@ -241,7 +241,7 @@ static void model_step(const gsz_kernels *k, uint64_t seed, step *s, int32_t *me
     unsigned most = k->model_contexts(&widths, row.sums, row.past, n, s->width, s->raw);
     CHECK(most <= 17);
     for (size_t j = 0; j < n; j++) {
-        CHECK(s->width[j] < widths.widths && s->raw[j] <= most);
+        CHECK(s->width[j] >> widths.fine < widths.widths && s->raw[j] <= most);
         s->low[j] = (uint32_t)check_random(&seed) & (((uint32_t)1 << s->raw[j]) - 1);
     }
     memcpy(s->context, s->width, sizeof s->context);

@@ -26,6 +26,7 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
     low_bits, far = draw.symbols([value(1, 1)] * 4, low=1), value(1, far=True)
     far_unused = draw.symbols([value(1)] * 4, a={far.number: 1, value(1).number: 1})
     scalar = draw.constant(draw.INT8, [], b"\x05")[0]
+    many = draw.varint(30) + b"".join(draw.constant(draw.INT8, [], b"\1", name=b"%02d" % i)[0] for i in range(30))
     int8 = lambda shape: draw.raw(draw.INT8, shape, bytes(math.prod(shape)))    # noqa: E731
     bound = lambda eb: plain(draw.chunk(ok), eb=eb)                             # noqa: E731
     zeros = b"\x80"
@@ -169,12 +170,13 @@ def bad_messages() -> dict[str, tuple[bytes, str, int, str]]:
         "gathered_short": (draw.gathered(small, b"\0a", b"1234"), C, 35, "6: two bytes of three"),
         "gathered_cut": (draw.gathered(small, b"123", b"1234")[:-9], T, 20, "2: stops before the last section"),
         # 3.5 packed entries
-        "packed_short": (draw.packed(scalar, data=draw.pack(scalar)[:3]), C, 32, "3.5: three packed bytes"),
-        "packed_missing": (draw.packed(scalar, data=draw.pack(scalar)[:-1]), C, 32, "3.5: packed bytes missing"),
-        "packed_left": (draw.packed(scalar, data=draw.pack(scalar) + b"\0"), C, 32, "3.5: packed bytes left"),
-        "packed_end": (draw.packed(scalar, data=draw.pack(scalar)[:-1] + b"\1"), C, 32, "3.5: value that is not low at the end"),
-        "packed_length": (draw.header(draw.varint(3) + draw.varint(9) + draw.pack(scalar), flags=2), C, 32, "3.5: packed bytes beyond the table"),
-        "packed_length_long": (draw.header(b"\x83\0" + draw.varint(len(draw.pack(scalar))) + draw.pack(scalar), flags=2), C, 32, "1.2: not the shortest form"),
+        "packed_none": (draw.packed(scalar, data=b""), C, 32, "3.5: no packed bytes"),
+        "packed_missing": (draw.packed(many, data=draw.pack(many, named=True)[:-3], flags=3), C, 32, "3.5: packed bytes missing"),
+        "packed_left": (draw.packed(scalar, data=draw.pack(scalar, named=False) + b"\0\0\0\1"), C, 32, "3.5: packed bytes left"),
+        "packed_zero": (draw.packed(scalar, data=draw.pack(scalar, named=False) + b"\0"), C, 32, "3.5: a last byte of 0"),
+        "packed_end": (draw.packed(scalar, data=draw.pack(scalar, named=False) + b"\1"), C, 32, "3.5: value that is not the end"),
+        "packed_length": (draw.header(draw.varint(3) + draw.varint(9) + draw.pack(scalar, named=False), flags=2), C, 32, "3.5: packed bytes beyond the table"),
+        "packed_length_long": (draw.header(b"\x83\0" + draw.varint(len(draw.pack(scalar, named=False))) + draw.pack(scalar, named=False), flags=2), C, 32, "1.2: not the shortest form"),
         "packed_limit": (draw.packed(scalar, length=2**17 + 1, data=bytes(2**12)), C, 32, "3.5: a plain length above 2^17"),
         "packed_ratio": (draw.packed(scalar, length=64 * 4 + 1, data=bytes(4)), C, 32, "3.5: a plain length above 64 packed ones"),
         "packed_entries": (draw.packed(scalar + b"\0"), C, 32, "3: entries that are not used up"),
@@ -368,7 +370,7 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
 
     def random(f: int) -> bytes:
         """Two rows of zeros with random offsets."""
-        segment = draw.Segment(draw.ALL).head([0, 0], f)
+        segment = draw.Segment(draw.ALL).head([0, 0], f, usual=12)
         segment.steps = [[(97, 127), (97, 127)]]
         return segment.payload()
 
@@ -389,7 +391,9 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
         "model_eb": (of(draw.model(f32, (2, 4), math.inf)), C, 32, "3.2: bound infinite"),
         "model_eb_none": (of(draw.model(f32, (2, 4), None)), C, 32, "3.2: a bound of an entry before, and there is none"),
         "model_eb_step": (of(draw.model(f32, (2, 4), 2.0**-151)), C, 32, "5.1: a step of 0"),
-        "model_origin": (draw.header(draw.model(f32, (2, 4), grid=2) + bytes(11)), C, 32, "3: half a slot"),
+        "model_seed": (draw.header(draw.model(f32, (2, 4), grid=2) + b"\x80"), C, 32, "3: half a seed"),
+        "model_slots": (of(draw.model(f32, (2, 4), grid=2), origin=b"\7" + draw.varint(2**32)), C, 32, "3: 2^32 slots"),
+        "model_slot": (of(draw.model(f32, (2, 4), grid=2), origin=b"\7\2\2"), C, 32, "3: the third of two slots"),
         "prior_unused": (of(entry, flags=4, origin=bytes(5)), C, 32, "3.7: no array in use"),
         "prior_rounds": (of(entry, flags=4, origin=bytes(4) + b"\6"), U, 12, "3.7: three rounds"),
         "prior_filler": (of(entry, flags=4, origin=bytes(4) + b"\x0a"), C, 32, "3.7: filler bits"),
@@ -448,16 +452,16 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
         "escape_short": (alone([0, 64], lambda bits: bits.number(4, 0).put(1, 24)), C, 35, "7.5: an escaped element cut off"),
         "number_long": (alone([64, 0], lambda bits: bits.text("1" * 25 + "0").put(0, 29)), C, 35, "1.5: a number too long"),
         # 7.6 head
-        "head_missing": (side(lambda bits: bits.put(0, 4)), C, 35, "7.6: no weights"),
+        "head_missing": (side(lambda bits: bits.signed(0, 0)), C, 35, "7.6: no weights"),
         "unit_bits": (model(rows(f=13)), C, 35, "7.6: 13 unit bits"),
-        "unit_bits_random": (draw.modelled([draw.model(f32, (2, 4), grid=2)], draw.tables(draw.ALL), [random(3)], origin=bytes(12)),
+        "unit_bits_random": (draw.modelled([draw.model(f32, (2, 4), grid=2)], draw.tables(draw.ALL), [random(3)], origin=bytes(2)),
             C, 35, "7.6: three unit bits with random offsets"),
-        "unit_shrunk": (draw.modelled([draw.model(f32, (2, 4), 2.0**-123, grid=3)], draw.tables(draw.ALL), [random(4)], origin=bytes(12)),
+        "unit_shrunk": (draw.modelled([draw.model(f32, (2, 4), 2.0**-123, grid=3)], draw.tables(draw.ALL), [random(4)], origin=bytes(2)),
             C, 35, "7.5: a unit that is normal but for the shrunk grid"),
         "unit": (model(rows(), eb=2.0**-128), C, 35, "7.5: a unit that is subnormal"),
         "unit_of_bits": (model(rows(f=4), eb=2.0**-124), C, 35, "7.5: a step that is normal, and a unit that is not"),
         "unit_float64": (model(rows(), dtype=draw.FLOAT64, eb=2.0**-1024), C, 35, "7.5: a unit that is subnormal"),
-        "weight_long": (side(lambda bits: bits.put(0, 4).put(1, 1).text("1" * 24 + "0").put(0, 29)), C, 35, "1.5: a weight too long"),
+        "weight_long": (side(lambda bits: bits.signed(0, 0).put(1, 1).text("1" * 24 + "0").put(0, 29)), C, 35, "1.5: a weight too long"),
         "scale_escape": (scaled(0, 64), C, 35, "7.6: no scale of -63"),
         "scale_0": (scaled(63, 64), C, 35, "7.6: no scale of 0 but by 127"),
         "scale_64": (scaled(126, 65), C, 35, "7.6: a scale of 64"),

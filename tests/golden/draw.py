@@ -4,6 +4,7 @@ Numbers of sections are those of docs/format.md.  Nothing here checks anything: 
 """
 from __future__ import annotations
 
+import contextlib
 import random
 import struct
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 
 from gradsz import _reference
 from gradsz._reference import crc32c
-from gradsz.errors import CorruptError
+from gradsz.errors import CorruptError, GradszError
 
 FLOAT16, BFLOAT16, FLOAT32, FLOAT64 = 0, 1, 2, 3
 INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, BOOL = range(8, 17)
@@ -120,24 +121,41 @@ def gathered(entries: list[bytes], *payloads: bytes, lengths: bytes | None = Non
     return header(count + b"".join(entries) + ends, flags=flags) + b"".join(map(sealed, payloads))
 
 
-def pack(plain: bytes) -> bytes:
-    """Packed entries, without the lengths before them (3.5)."""
-    model, low, high, out = _reference.BitModel(len(plain)), 0, 2**32 - 1, bytearray()
-    for byte in plain:
-        for i in range(7, -1, -1):
-            cut, bit = low + ((high - low) * model.chance((256 | byte) >> i + 1) >> 16), byte >> i & 1
-            low, high = (low, cut) if bit else (cut + 1, high)
-            model.learn(bit)
-            while low >> 24 == high >> 24:
-                out.append(low >> 24)
-                low, high = low << 8 & 2**32 - 1, (high << 8 & 2**32 - 1) + 255
-        model.plain.append(byte)
-    return bytes(out) + low.to_bytes(4, "big")
+class Packer:
+    """Arithmetic coding of the bits that a model of packed entries asks for."""
+
+    def __init__(self, length: int):
+        self.model, self.low, self.high, self.out = _reference.BitModel(length), 0, 2**32 - 1, bytearray()
+
+    def byte(self, field: int, byte: int) -> None:
+        bits = iter(format(byte, "08b"))
+        self.model.byte(field, lambda chance: self.bit(chance, int(next(bits))))
+
+    def bit(self, chance: int, bit: int) -> int:
+        cut = self.low + ((self.high - self.low) * chance >> 16)
+        self.low, self.high = (self.low, cut) if bit else (cut + 1, self.high)
+        while self.low >> 24 == self.high >> 24:
+            self.out.append(self.low >> 24)
+            self.low, self.high = self.low << 8 & 2**32 - 1, (self.high << 8 & 2**32 - 1) + 255
+        return bit
+
+    def end(self) -> bytes:
+        return (bytes(self.out) + bytes([-(-self.low >> 24)])).rstrip(b"\0")
+
+
+def pack(plain: bytes, named: bool) -> bytes:
+    """Packed entries, without the lengths before them (3.5).  Bytes behind a mistake are of no field that matters."""
+    packer = Packer(len(plain))
+    walk = _reference.Walk(plain, packer.byte)
+    with contextlib.suppress(GradszError):
+        _reference.read_entries(walk, named)
+    walk.of(_reference.OTHER).rest()
+    return packer.end()
 
 
 def packed(plain: bytes, rest: bytes = b"", *, length: int | None = None, data: bytes | None = None, flags: int = 2) -> bytes:
     """A header with packed entries."""
-    data = pack(plain) if data is None else data
+    data = pack(plain, named=flags & 1 > 0) if data is None else data
     return header(varint(len(plain) if length is None else length) + varint(len(data)) + data + rest, flags=flags)
 
 
@@ -338,9 +356,9 @@ class Segment:
             before = scale or before
         return self.step(symbols, first_context + 20)
 
-    def head(self, scales, f: int = 0, weights=(*WEIGHTS, 0), rank: int = 0) -> Segment:
+    def head(self, scales, f: int = 0, weights=(*WEIGHTS, 0), rank: int = 0, usual: int = 4) -> Segment:
         """As a rule that of a matrix, which has one family."""
-        self.side.put(f, 4)
+        self.side.signed(0, f - usual)
         self.weights(weights).scales(scales)
         self.side.number(2, rank)
         return self
@@ -401,7 +419,7 @@ class Made:
         self.noise, self.bits, self.wild = noise, bits, wild
 
     def take(self, n: int) -> int:
-        v = self.noise.randint(1, 12) if n in (4, 5) else self.noise.getrandbits(n) if n else 0     # unit bits, up, shift
+        v = self.noise.randint(1, 12) if n in (4, 5) else self.noise.getrandbits(n) if n else 0     # up, shift
         self.bits.put(v, n)
         return v
 
@@ -413,6 +431,7 @@ class Made:
 
     def signed(self, order: int) -> int:
         v = self.noise.randint(-60, 60) if not self.wild or self.noise.random() < 0.5 else self.noise.randint(-2**26, 2**26)
+        v = self.noise.randint(-4, 0) if order == 0 else v      # unit bits, from the usual ones
         self.bits.signed(order, v)
         return v
 
@@ -448,7 +467,8 @@ def invented(seed: int, tensors, wild: bool = False, states: int = 0) -> bytes:
     entries = [_reference.Entry(str(i), dtype, tuple(shape), MODEL, eb=eb, grid=grid)
                for i, (dtype, shape, eb, grid) in enumerate(tensors)]
     noise, payloads, models = random.Random(seed), [], {}
-    origin = (noise.getrandbits(64), noise.getrandbits(32)) if any(entry.grid > 1 for entry in entries) else (0, 0)
+    offsets, shared = any(entry.grid > 1 for entry in entries), (noise.getrandbits(64), noise.getrandbits(31), 2**32 - 1)
+    origin = (shared[0], (shared[1] << 32) // shared[2]) if offsets else (0, 0)
     for parts in _reference.cut(entries):
         for _ in range(1000):
             segment = Invention(noise, wild)
@@ -466,4 +486,4 @@ def invented(seed: int, tensors, wild: bool = False, states: int = 0) -> bytes:
             raise AssertionError("nothing that a decoder takes")
         payloads.append(segment.drawn.payload(states))
     return modelled([model(entry.dtype, entry.shape, entry.eb, grid=entry.grid, name=entry.name.encode()) for entry in entries],
-                    segment.drawn.tables, payloads, named=True, origin=struct.pack("<QI", *origin) if any(origin) else b"")
+                    segment.drawn.tables, payloads, named=True, origin=varint(shared[0]) + varint(shared[2]) + varint(shared[1]) if offsets else b"")

@@ -194,6 +194,8 @@ def modelled(good: Good) -> None:
     for name in ("float16", "bfloat16", "float32", "float64"):
         for grid, shape in (("dithered", (30, 40)), ("shrunk", (30, 10, 4))):
             good.array(f"model_{name}_{grid}", "random offsets", rows.reshape(shape).astype(name), 0.01, grid=grid, seed=2**63 + 5, **model)
+    for grid in ("dithered", "shrunk"):
+        good.array(f"model_coarse_{grid}", "a bound of many times the values, usual weights and unit bits", rows.astype(np.float32), 2.0, grid=grid, seed=5, **model)
     rows = rows.astype(np.float32)
     for name, shows, shape in (
             ("transposed", "a matrix of few columns", (100, 12)), ("odd", "rows of an odd number of columns", (24, 49)),
