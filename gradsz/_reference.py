@@ -1001,9 +1001,17 @@ class Segment:
         corrupt_unless(low_size + side_size <= cursor.left, "more low bits and side bits than bytes")
         self.words = Bytes(cursor.take(cursor.left - low_size - side_size))
         self.low, self.side = Bits(cursor.take(low_size)), Bits(cursor.rest())
-        self.states = [self.words.integer(4) for _ in range(2**states)]
-        corrupt_unless(all(2**15 <= x < 2**31 for x in self.states), "a state out of range")
+        self.states = self.read_states(2**states)
         self.slots = slots
+        self.scales = dict.fromkeys((VALUES, FACTORS, RANDOM), 32)      # the first of the last head of each set
+
+    def read_states(self, count: int) -> list[int]:
+        bits, states = Bits(self.words.data), []
+        for _ in range(count):
+            highest = 15 + bits.take(4)
+            states.append(2**highest + bits.take(highest))
+        self.words.at = bits.fill()
+        return states
 
     def step(self, contexts: Iterable[int]) -> list[int]:
         """A symbol a lane (7.3)."""
@@ -1342,7 +1350,7 @@ def read_head(segment: Segment, entry: Entry, origin: tuple[int, int, int], prio
     m = Modelled(view, entry.dtype, width / 2**f, entry.grid, f, RANDOM if phased else VALUES, origin, prior=prior)
     read_weights(segment, m)
     read_scales(segment, m)
-    rank = segment.side.number(2)
+    rank = segment.side.number(0)
     if rank > 0:
         read_low_rank(segment, m, rank)
     return m
@@ -1366,7 +1374,9 @@ def read_weights(segment: Segment, m: Modelled) -> None:
 
 
 def read_scales(segment: Segment, m: Modelled) -> None:
-    before = segment.side.take(6)
+    before = segment.scales[m.set] + segment.side.signed(1)
+    corrupt_unless(0 <= before <= 63, "a first scale out of range")
+    segment.scales[m.set] = before
     for symbol in segment.step([m.set[-1]] * m.view.rows):
         if symbol == 127:
             m.scales.append(0)
@@ -1401,7 +1411,7 @@ def read_pair(segment: Segment, rank: int, rows: int, live: list[int], left: Vie
     near = kept is not None and not split and segment.side.take(1)
     a = read_left(segment, up, rows, live, left)
     if split:
-        inner = read_pair(segment, segment.side.number(2), rank * right.taps, list(range(rank * right.taps)),
+        inner = read_pair(segment, segment.side.number(0), rank * right.taps, list(range(rank * right.taps)),
                           row_view(rank, right.taps, right.side), row_view(right.lanes, 1, 1))
         b = np.clip(inner(np.arange(rank * right.taps)), -32767, 32767).reshape(rank, right.row_length)
     else:
@@ -1431,7 +1441,7 @@ def product(a: np.ndarray, b: np.ndarray, shift: int) -> Callable[[np.ndarray], 
 
 def read_basis(segment: Segment, rank: int, kept: Modelled) -> Callable[[int], np.ndarray]:
     """What a component of B is near to: a sum of rows of the last round."""
-    count = segment.side.number(2)
+    count = segment.side.number(0)
     corrupt_unless(0 < count <= min(127, kept.view.rows), "rows of a basis")
     shift, up = read_shifts(segment, count)
     which = np.cumsum([segment.side.number(2) + 1 for _ in up]) - 1

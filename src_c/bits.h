@@ -60,6 +60,13 @@ GSZ_INLINE int gsz_bits_end(gsz_bitreader *b) {
     return b->overrun == 0 && b->p == b->end && b->count < 8 && b->bits == 0;
 }
 
+/* The bytes behind bits that fill a whole number of them with zeros; 0 where they do not, or were missing. */
+GSZ_INLINE int gsz_bits_align(gsz_bitreader *b, gsz_reader *in) {
+    if (b->overrun > 0 || gsz_bits_get(b, b->count % 8) != 0) return 0;
+    in->p = b->p - b->count / 8;
+    return 1;
+}
+
 /* Writer into memory that the caller has sized. */
 typedef struct gsz_bitwriter { uint8_t *p; uint64_t bits; unsigned count; } gsz_bitwriter;
 

@@ -53,10 +53,10 @@ int gsz_get_weights(gsz_bitreader *side, gsz_modelled *t, unsigned unit_bits) {
     return GSZ_OK;
 }
 
-/* ---- scales: that of the first live row, then of all rows as one step: the difference to the live row before, or 127 for a
+/* ---- scales: that of the first live row, from that of the head before, then of all rows as one step: the difference to the live row before, or 127 for a
  * row of zeros */
 #define DEAD_ROW 127u
-#define SCALE_BITS 6u
+#define SCALE_ORDER 1u
 
 int gsz_put_scales(gsz_segment_encoder *e, const gsz_modelled *t) {
     const size_t n = t->view.rows;
@@ -64,8 +64,9 @@ int gsz_put_scales(gsz_segment_encoder *e, const gsz_modelled *t) {
     GSZ_CHECK(tokens != NULL, GSZ_E_MEMORY);
     unsigned before = 0, context = gsz_set_first(t->set) + gsz_set_size(t->set) - 1;
     for (size_t i = 0; i < n && before == 0; i++) before = t->scales[i];
-    GSZ_TRY(gsz_sink_reserve(&e->side, 1));
-    gsz_bits_put(&e->side.bits, before, SCALE_BITS);
+    GSZ_TRY(gsz_sink_reserve(&e->side, GSZ_NUMBER_BITS / 8 + 1));
+    gsz_number_put(&e->side.bits, SCALE_ORDER, gsz_zigzag((int32_t)before - (int32_t)e->scale[t->set]));
+    e->scale[t->set] = (uint8_t)before;
     for (size_t i = 0; i < n; i++) {
         unsigned scale = t->scales[i], symbol = scale == 0 ? DEAD_ROW : GSZ_SYMBOL_ZERO + scale - before;
         tokens[i] = (uint16_t)(context * GSZ_RANS_SYMBOLS + symbol);
@@ -80,7 +81,11 @@ int gsz_get_scales(gsz_work *work, gsz_segment_decoder *d, unsigned set, size_t 
     memset(work->scales.data, (int)gsz_set_size(set) - 1, n);
     GSZ_TRY(gsz_segment_use(d, set));
     gsz_segment_symbols(work->kernels, d, (const uint8_t *)work->scales.data, n, scales);
-    unsigned before = gsz_bits_get(&d->side, SCALE_BITS);
+    uint32_t more;
+    GSZ_CHECK(gsz_number_get(&d->side, SCALE_ORDER, &more), GSZ_E_SECTION);
+    unsigned before = d->scale[set] + (unsigned)gsz_zigzag_back(more);         /* wraps below 0 */
+    GSZ_CHECK(before < GSZ_SCALES, GSZ_E_SECTION);
+    d->scale[set] = (uint8_t)before;
     for (size_t i = 0; i < n; i++) {
         if (scales[i] == DEAD_ROW) {
             scales[i] = 0;

@@ -107,13 +107,6 @@ void gsz_model_writer_release(gsz_model_writer *w) {
 /* ---- decoding */
 
 /* Where the whole bytes end that a bit reader has looked at; the filler must be 0. */
-static int end_of_bits(gsz_bitreader *b, gsz_reader *in) {
-    unsigned filler = b->count % 8;
-    GSZ_CHECK(b->overrun == 0 && gsz_bits_get(b, filler) == 0, GSZ_E_TABLE);
-    in->p = b->p - b->count / 8;
-    return GSZ_OK;
-}
-
 int gsz_model_part_open(gsz_heap *heap, gsz_reader *in, const gsz_entry *entries, size_t count, uint64_t table_size,
                         gsz_model_reader *r) {
     gsz_bitreader bits;
@@ -128,7 +121,7 @@ int gsz_model_part_open(gsz_heap *heap, gsz_reader *in, const gsz_entry *entries
     if (random) GSZ_CHECK(gsz_offsets_read(in, &r->offsets), GSZ_E_HEADER);
     gsz_bits_init(&bits, in->p, in->end);
     GSZ_TRY(gsz_tables_read(&bits, r->frequencies, &r->used));
-    GSZ_TRY(end_of_bits(&bits, in));
+    GSZ_CHECK(gsz_bits_align(&bits, in), GSZ_E_TABLE);
     for (size_t i = 0; i < r->cut.nsegments; i++) {
         r->segments[i].p = NULL;
         GSZ_CHECK(gsz_get_varint(in, &r->segments[i].size) == 1 && r->segments[i].size <= GSZ_MAX_BYTES, GSZ_E_HEADER);

@@ -5,7 +5,7 @@
 
 #include "rows.h"
 
-#define GSZ_RANK_ORDER 2u               /* of the number of components */
+#define GSZ_RANK_ORDER 0u               /* of the number of components */
 
 /* How a pair is written: rows of the left factor that are there (NULL: all), the views of a row of both, and the tensor of
  * whose last round the right one may take rows (NULL: none). */

@@ -73,6 +73,23 @@ void gsz_rans_codes(const gsz_frequencies *f, gsz_rans_code code[GSZ_RANS_SYMBOL
     }
 }
 
+/* A state is below 2^31 and has its highest bit, from 15 on, told in 4 bits. */
+#define STATE_BITS 15u
+#define EXPONENT_BITS 4u
+
+static uint8_t *put_states(const uint32_t *state, unsigned states, uint8_t *end) {
+    uint8_t bytes[GSZ_RANS_STATES * GSZ_RANS_STATE_BYTES + 8];
+    gsz_bitwriter bits = {bytes, 0, 0};
+    for (unsigned j = 0; j < states; j++) {
+        const unsigned highest = (unsigned)gsz_floor_log2(state[j]);
+        gsz_bits_put(&bits, highest - STATE_BITS, EXPONENT_BITS);
+        gsz_bits_put(&bits, state[j] - ((uint32_t)1 << highest), highest);
+    }
+    const size_t n = (size_t)(gsz_bits_flush(&bits) - bytes);
+    memcpy(end - n, bytes, n);
+    return end - n;
+}
+
 uint8_t *gsz_rans_encode(const gsz_kernels *kernels, const gsz_rans_code *codes, const uint16_t *tokens, const uint32_t *steps,
                          size_t nsteps, unsigned states, uint8_t *end) {
     uint32_t state[GSZ_RANS_STATES];
@@ -84,8 +101,7 @@ uint8_t *gsz_rans_encode(const gsz_kernels *kernels, const gsz_rans_code *codes,
         at -= steps[k];
         p = kernels->rans_encode(codes, tokens + at, steps[k], states, state, p);
     }
-    for (unsigned j = states; j-- > 0;) gsz_store_le32(p -= 4, state[j]);
-    return p;
+    return put_states(state, states, p);
 }
 
 /* ---- decoding */
@@ -108,11 +124,14 @@ void gsz_rans_use(gsz_rans_decoder *d, const uint32_t *slots) {
 }
 
 int gsz_rans_begin(gsz_rans_decoder *d, gsz_reader in, unsigned states, const uint32_t *slots) {
+    gsz_bitreader bits;
     memset(d, 0, sizeof *d);
+    gsz_bits_init(&bits, in.p, in.end);
     for (unsigned j = 0; j < states; j++) {
-        GSZ_CHECK(gsz_get_le32(&in, &d->state[j]), GSZ_E_STREAM);
-        GSZ_CHECK(d->state[j] >= GSZ_RANS_START && d->state[j] < GSZ_RANS_START << 16, GSZ_E_STREAM);
+        const unsigned highest = STATE_BITS + gsz_bits_get(&bits, EXPONENT_BITS);
+        d->state[j] = (uint32_t)1 << highest | gsz_bits_get(&bits, highest);
     }
+    GSZ_CHECK(gsz_bits_align(&bits, &in), GSZ_E_STREAM);
     d->states = states;
     d->trust = 16;                                              /* enough to begin with */
     d->slots = slots;

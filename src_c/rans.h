@@ -36,8 +36,9 @@ typedef struct gsz_rans_code {
 
 void gsz_rans_codes(const gsz_frequencies *f, gsz_rans_code code[GSZ_RANS_SYMBOLS]);
 
-/* Tokens of steps, coded backwards into memory that ends at `end`: 2 bytes a token, 4 a state and 2 more are enough.
+/* Tokens of steps, coded backwards into memory that ends at `end`: 2 bytes a token, GSZ_RANS_STATE_BYTES a state and 2 more are enough.
  * Returns where the bytes begin: states, then words. */
+#define GSZ_RANS_STATE_BYTES 5u
 uint8_t *gsz_rans_encode(const gsz_kernels *kernels, const gsz_rans_code *codes, const uint16_t *tokens, const uint32_t *steps, size_t nsteps,
                          unsigned states, uint8_t *end);
 

@@ -51,6 +51,7 @@ int gsz_segment_start(gsz_work *work, gsz_segment_encoder *s) {
     s->counts = (uint32_t (*)[GSZ_RANS_SYMBOLS])gsz_alloc(work->heap, COPIES * GSZ_TABLES * sizeof *s->counts);
     GSZ_CHECK(s->counts != NULL, GSZ_E_MEMORY);
     memset(s->counts, 0, COPIES * GSZ_TABLES * sizeof *s->counts);
+    memset(s->scale, GSZ_FIRST_SCALE, sizeof s->scale);
     GSZ_TRY(gsz_sink_reserve(&s->low, 0));
     return gsz_sink_reserve(&s->side, 0);
 }
@@ -99,7 +100,7 @@ const uint32_t (*gsz_segment_counts(gsz_segment_encoder *s))[GSZ_RANS_SYMBOLS] {
 
 int gsz_segment_write(gsz_work *work, gsz_segment_encoder *s, const gsz_rans_code *codes, gsz_writer *out) {
     size_t ntokens = s->tokens.size / sizeof(uint16_t), nsteps = s->steps.size / sizeof(uint32_t);
-    size_t room = 2 * ntokens + 4 * GSZ_RANS_STATES + 2;
+    size_t room = 2 * ntokens + GSZ_RANS_STATE_BYTES * GSZ_RANS_STATES + 2;
     unsigned log2 = GSZ_RANS_LOG2_STATES;
     uint8_t *end, *start;
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->bytes, room));
@@ -135,6 +136,7 @@ int gsz_segment_open(gsz_segment_decoder *s, gsz_reader in, const uint32_t *slot
     s->slots = slots;
     s->counts = NULL;
     s->first = GSZ_TABLES;
+    memset(s->scale, GSZ_FIRST_SCALE, sizeof s->scale);
     s->used = (1u << GSZ_SETS) - 1;
     gsz_bits_init(&s->low, part.p, part.end);
     gsz_bits_init(&s->side, in.p, in.end);

@@ -31,7 +31,9 @@ typedef struct {
     gsz_bit_sink low;                   /* raw low bits of residuals */
     gsz_bit_sink side;                  /* numbers: what has no symbol */
     uint32_t (*counts)[GSZ_RANS_SYMBOLS];       /* of GSZ_TABLES contexts, four times: every fourth token until gsz_segment_counts */
+    uint8_t scale[GSZ_SETS];            /* first scale of the last head of each set */
 } gsz_segment_encoder;
+#define GSZ_FIRST_SCALE 32              /* where there is none */
 
 int gsz_segment_start(gsz_work *work, gsz_segment_encoder *s);
 void gsz_segment_release(gsz_segment_encoder *s);
@@ -54,6 +56,7 @@ typedef struct {
     uint32_t (*counts)[GSZ_RANS_SYMBOLS];       /* NULL, or of GSZ_TABLES contexts: what is decoded is counted */
     unsigned used;                              /* bit k: set k has tables */
     unsigned first;                             /* context of the set in use; GSZ_TABLES: none */
+    uint8_t scale[GSZ_SETS];                    /* as the encoder's */
 } gsz_segment_decoder;
 /* All sets count as used; a caller that knows better says so in s->used. */
 int gsz_segment_open(gsz_segment_decoder *s, gsz_reader in, const uint32_t *slots);

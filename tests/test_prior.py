@@ -179,7 +179,7 @@ class TestRowBasis:
         segment = draw.Segment().head([1] * 12, weights=(*draw.WEIGHTS, *[0] * 3), rank=1).low_rank(8, [0])     # w3, neighbours, last round
         segment.side.put(near, 1)
         segment.factor([[[1] * 12]], 0)
-        segment.side.number(2, len(rows) if count is None else count)
+        segment.side.number(0, len(rows) if count is None else count)
         segment.low_rank(shift, [up] * len(rows))
         for row, before in zip(rows, (-1, *rows)):
             segment.side.number(2, row - before - 1)

@@ -33,7 +33,7 @@ static void make_tables(uint64_t *seed, int peaked) {
 
 static void round_trip(uint64_t *seed, unsigned contexts) {
     static uint16_t tokens[N];
-    static uint8_t context[N], symbol[N], portable[4][N], out[2 * N + 4 * GSZ_RANS_STATES + 6], other[2 * N + 4 * GSZ_RANS_STATES + 6];
+    static uint8_t context[N], symbol[N], portable[4][N], out[2 * N + 5 * GSZ_RANS_STATES + 6], other[2 * N + 5 * GSZ_RANS_STATES + 6];
     uint32_t steps[N];
     size_t nsteps = 0, n = 0, limit = 1 + check_random(seed) % N, longest = 1 + check_random(seed) % 90;
     unsigned states = 1u << check_random(seed) % (GSZ_RANS_LOG2_STATES + 1);

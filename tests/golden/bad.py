@@ -336,7 +336,7 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
         families = 3 if taps == 4 else 2        # taps that are a square have one above
         segment = draw.Segment().head([1] * 12, weights=(*draw.WEIGHTS, *[0] * families), rank=1).low_rank(8, [0])
         segment.side.put(1, 1)
-        segment.factor([[[1] * 12]], 0).side.number(2, rank)
+        segment.factor([[[1] * 12]], 0).side.number(0, rank)
         segment.low_rank(shift, [up] * rank).factor([[[a]] * taps] * rank, families)
         segment.factor([[[1] * shape[1]]] * rank, 0)
         for _ in range(12 * taps):
@@ -438,11 +438,10 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
         "table_missing": (draw.header(entry + coding[:-2]), C, 33, "7.2: bits missing"),
         "table_filler": (model(rows(), coding=draw.tables({**draw.USUAL, 0: draw.EVERY}, 1)), C, 33, "1.3: filler bits of the tables"),
         # 7.3 rANS
-        "states_missing": (draw.modelled([entry], coding, [bytes([0, 0, 2]) + start[:3] + good.side.bytes()]), C, 34, "7.3: no state"),
-        "states_few": (model(rows(), states=2, start=start * 3, words=b""), C, 34, "7.3: three states of four"),
-        "state_small": (model(rows(), start=b"\xff\x7f\0\0"), C, 34, "7.3: a state below 2^15"),
-        "state_large": (model(rows(), start=b"\0\0\0\x80"), C, 34, "7.3: a state of 2^31"),
-        "state_end": (model(rows(), start=(int.from_bytes(start, "little") ^ 1 << 28).to_bytes(4, "little")),
+        "states_missing": (draw.modelled([entry], coding, [bytes([0, 0, len(good.side.bytes())]) + start[:1] + good.side.bytes()]), C, 34, "7.3: no state"),
+        "states_few": (model(rows(), states=2, start=start, words=b""), C, 34, "7.3: three states of four"),
+        "state_filler": (model(rows(), start=draw.Bits().put(0, 4).put(0, 15).put(1, 1).bytes()), C, 34, "1.3: filler bits of the states"),
+        "state_end": (model(rows(), start=(int.from_bytes(start, "little") ^ 1 << 4).to_bytes(len(start), "little")),
             C, 34, "7.3: a state that ends elsewhere"),
         "words_missing": (model(coins, (2, 16), words=coins.coded(1)[1][:-2]), C, 34, "7.3: words missing"),
         "words_half": (model(coins, (2, 16), words=coins.coded(1)[1][:-1]), C, 34, "7.3: half a word"),
@@ -452,7 +451,7 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
         "escape_short": (alone([0, 64], lambda bits: bits.number(4, 0).put(1, 24)), C, 35, "7.5: an escaped element cut off"),
         "number_long": (alone([64, 0], lambda bits: bits.text("1" * 25 + "0").put(0, 29)), C, 35, "1.5: a number too long"),
         # 7.6 head
-        "head_missing": (side(lambda bits: bits.signed(0, 0)), C, 35, "7.6: no weights"),
+        "head_missing": (side(lambda bits: bits.signed(0, 0).put(1, 1)), C, 35, "7.6: weights cut off"),
         "unit_bits": (model(rows(f=13)), C, 35, "7.6: 13 unit bits"),
         "unit_bits_random": (draw.modelled([draw.model(f32, (2, 4), grid=2)], draw.tables(draw.ALL), [random(3)], origin=bytes(2)),
             C, 35, "7.6: three unit bits with random offsets"),
@@ -462,6 +461,8 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
         "unit_of_bits": (model(rows(f=4), eb=2.0**-124), C, 35, "7.5: a step that is normal, and a unit that is not"),
         "unit_float64": (model(rows(), dtype=draw.FLOAT64, eb=2.0**-1024), C, 35, "7.5: a unit that is subnormal"),
         "weight_long": (side(lambda bits: bits.signed(0, 0).put(1, 1).text("1" * 24 + "0").put(0, 29)), C, 35, "1.5: a weight too long"),
+        "scale_first": (side(lambda bits: bits.signed(0, 0).put(0, 1).signed(1, 32)), C, 35, "7.6: a first scale of 64"),
+        "scale_first_below": (side(lambda bits: bits.signed(0, 0).put(0, 1).signed(1, -33)), C, 35, "7.6: a first scale of -1"),
         "scale_escape": (scaled(0, 64), C, 35, "7.6: no scale of -63"),
         "scale_0": (scaled(63, 64), C, 35, "7.6: no scale of 0 but by 127"),
         "scale_64": (scaled(126, 65), C, 35, "7.6: a scale of 64"),

@@ -336,6 +336,7 @@ class Segment:
         self.tables = tables(USUAL if chosen is None else chosen)
         self.steps: list[list[tuple[int, int]]] = []    # (context, symbol) of each lane
         self.low, self.side = Bits(), Bits()
+        self.first: dict[int, int] = {}                 # first scale of the last head, by the first context of its set
 
     def step(self, symbols, context: int = CONTEXT) -> Segment:
         self.steps.append([(context, symbol) for symbol in symbols])
@@ -350,7 +351,8 @@ class Segment:
 
     def scales(self, scales, first_context: int = 0) -> Segment:
         symbols, before = [], 1
-        self.side.put(before, 6)
+        self.side.signed(1, before - self.first.get(first_context, 32))
+        self.first[first_context] = before
         for scale in scales:
             symbols.append(64 + scale - before if scale else 127)
             before = scale or before
@@ -360,7 +362,7 @@ class Segment:
         """As a rule that of a matrix, which has one family."""
         self.side.signed(0, f - usual)
         self.weights(weights).scales(scales)
-        self.side.number(2, rank)
+        self.side.number(0, rank)
         return self
 
     def low_rank(self, shift: int, up) -> Segment:
@@ -395,7 +397,11 @@ class Segment:
                     words.append(x[j] & 0xffff)
                     x[j] >>= 16
                 x[j] = x[j] // f * 2048 + x[j] % f + start
-        return struct.pack(f"<{states}I", *x), struct.pack(f"<{len(words)}H", *reversed(words))
+        start = Bits()
+        for state in x:
+            highest = state.bit_length() - 1
+            start.put(highest - 15, 4).put(state - 2**highest, highest)
+        return start.bytes(), struct.pack(f"<{len(words)}H", *reversed(words))
 
 
 def model(dtype: int, shape, eb: float | None = 0.5, *, mode: int = 0, grid: int = 1, size: int | None = None,
@@ -425,13 +431,13 @@ class Made:
 
     def number(self, order: int) -> int:
         v = self.noise.choice([0, 1, 2, 3, 5, self.noise.getrandbits(6), self.noise.getrandbits(27 if self.wild else 6)])
-        v = 0 if order == 2 and self.noise.random() < 0.5 else v        # a rank is often not possible
+        v = 0 if order == 0 and self.noise.random() < 0.5 else v        # a rank is often not possible
         self.bits.number(order, v)
         return v
 
     def signed(self, order: int) -> int:
         v = self.noise.randint(-60, 60) if not self.wild or self.noise.random() < 0.5 else self.noise.randint(-2**26, 2**26)
-        v = self.noise.randint(-4, 0) if order == 0 else v      # unit bits, from the usual ones
+        v = self.noise.randint(-4, 0) if order == 0 else self.noise.randint(-9, 9) if order == 1 else v     # unit bits, a first scale: from others
         self.bits.signed(order, v)
         return v
 
@@ -443,6 +449,7 @@ class Invention:
         self.noise, self.wild = noise, wild
         self.drawn = Segment(ALL)
         self.low, self.side = Made(noise, self.drawn.low, wild), Made(noise, self.drawn.side, wild)
+        self.scales = dict.fromkeys((_reference.VALUES, _reference.FACTORS, _reference.RANDOM), 32)
 
     def step(self, contexts) -> list[int]:
         contexts = list(contexts)
