@@ -101,15 +101,25 @@ GSZ_INLINE int gsz_get_varint(gsz_reader *r, uint64_t *v) {
 }
 
 /* ---- writer: grows through the heap */
-typedef struct { uint8_t *data; size_t size, capacity; gsz_heap *heap; } gsz_writer;
+typedef struct {
+    uint8_t *data;
+    size_t size, capacity;
+    gsz_heap *heap;
+    int kept;                           /* a caller gets the data */
+} gsz_writer;
 
 GSZ_INLINE void gsz_writer_init(gsz_writer *w, gsz_heap *heap) {
     memset(w, 0, sizeof *w);
     w->heap = heap;
 }
 
+GSZ_INLINE void gsz_writer_give_back(gsz_writer *w) {
+    if (w->kept) gsz_release_kept(w->heap, w->data, w->capacity);
+    else gsz_release(w->heap, w->data, w->capacity);
+}
+
 GSZ_INLINE void gsz_writer_release(gsz_writer *w) {
-    gsz_release(w->heap, w->data, w->capacity);
+    gsz_writer_give_back(w);
     w->data = NULL;
     w->size = w->capacity = 0;
 }
@@ -119,10 +129,10 @@ static inline int gsz_writer_reserve(gsz_writer *w, size_t n) {
     if (w->capacity - w->size >= n) return GSZ_OK;
     GSZ_CHECK(n <= SIZE_MAX / 4 && w->size <= SIZE_MAX / 4, GSZ_E_TOO_LARGE);
     size_t capacity = GSZ_MAX(w->size + n, w->capacity + w->capacity / 2);
-    uint8_t *data = (uint8_t *)gsz_alloc(w->heap, capacity);
+    uint8_t *data = (uint8_t *)(w->kept ? gsz_alloc_kept(w->heap, capacity) : gsz_alloc(w->heap, capacity));
     GSZ_CHECK(data != NULL, GSZ_E_MEMORY);
     if (w->size) memcpy(data, w->data, w->size);
-    gsz_release(w->heap, w->data, w->capacity);
+    gsz_writer_give_back(w);
     w->data = data;
     w->capacity = capacity;
     return GSZ_OK;

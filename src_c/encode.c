@@ -447,7 +447,7 @@ static int write_segment(const gsz_writer *segment, const gsz_kernels *kernels, 
 /* The last `size` bytes in front of *end, which write_header made room for. */
 static gsz_writer place_before(const gsz_writer *out, size_t *end, uint64_t size) {
     *end -= (size_t)size;
-    const gsz_writer place = {out->data + *end, 0, (size_t)size, out->heap};
+    const gsz_writer place = {out->data + *end, 0, (size_t)size, out->heap, 0};
     return place;
 }
 
@@ -587,6 +587,7 @@ int gsz_encode(const gsz_input *tensors, size_t count, int named, const gsz_opti
     GSZ_CHECK(options->slots == 0 || options->slot < options->slots, GSZ_E_PARAMETER);
     gsz_heap_init(&heap, options);
     gsz_writer_init(&out, &heap);
+    out.kept = 1;
     for (unsigned i = 0; i < nworkers; i++) gsz_work_init(&work[i], &heap, gsz_kernels_for(gsz_cpu_features() & options->cpu_mask));
     encoding c;
     memset(&c, 0, sizeof c);

@@ -151,7 +151,7 @@ typedef struct {
     unsigned nthreads;          /* 1 by default */
     uint64_t max_memory;        /* bytes the call may hold at once, its result included; 0 = no limit */
     uint64_t max_output;        /* decoded bytes allowed by gsz_open; 0 = no limit */
-    const gsz_allocator *allocator; /* NULL = malloc and free */
+    const gsz_allocator *allocator; /* NULL = malloc and free; on Linux, mmap for large scratch */
     /* Random offsets of the dithered and shrunk grids.  seeded = 0: the seed is a hash of the tensors. */
     int seeded;
     uint64_t seed;
