@@ -17,8 +17,8 @@ typedef struct {
     size_t nparts, nsegments, capacity;
 } gsz_cut;
 
-/* Entries stand `stride` bytes apart. */
-int gsz_cut_make(gsz_heap *heap, const gsz_entry *first, size_t count, size_t stride, uint64_t most_segments, gsz_cut *cut);
+/* Entries stand `stride` bytes apart; GSZ_E_HEADER for more than `most` parts. */
+int gsz_cut_make(gsz_heap *heap, const gsz_entry *first, size_t count, size_t stride, uint64_t most, gsz_cut *cut);
 void gsz_cut_release(gsz_heap *heap, gsz_cut *cut);
 
 /* Does this part go on with a tensor whose head is elsewhere? */

@@ -141,7 +141,6 @@ static int read_entries(gsz_message *m, gsz_reader *table, int packed, uint64_t 
 }
 
 static int read_table(gsz_message *m, gsz_reader *in, unsigned flags) {
-    const uint64_t table_size = gsz_left(in);
     uint64_t decoded = 0, limit = m->options.max_output;
     int distinct;
     GSZ_TRY(read_entries(m, in, (flags & GSZ_FLAG_PACKED) != 0, &decoded));
@@ -150,7 +149,7 @@ static int read_table(gsz_message *m, gsz_reader *in, unsigned flags) {
     m->streamed = (flags & GSZ_FLAG_STREAM) != 0;
     if (m->streamed) GSZ_TRY(gsz_stream_read(in, &m->stream));
     if (flags & GSZ_FLAG_PRIOR) GSZ_TRY(gsz_prior_read(in, m->entries, m->count, &m->prior_checksum));
-    GSZ_TRY(gsz_model_part_open(&m->heap, in, m->entries, m->count, table_size, &m->model));
+    GSZ_TRY(gsz_model_part_open(&m->heap, in, m->entries, m->count, &m->model));
     GSZ_CHECK(gsz_left(in) == 0, GSZ_E_HEADER);
     GSZ_CHECK(limit == 0 || decoded <= limit, GSZ_E_OUTPUT_LIMIT);
     if (!m->named) return GSZ_OK;

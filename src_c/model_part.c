@@ -106,11 +106,10 @@ void gsz_model_writer_release(gsz_model_writer *w) {
 
 /* ---- decoding */
 
-/* Where the whole bytes end that a bit reader has looked at; the filler must be 0. */
-int gsz_model_part_open(gsz_heap *heap, gsz_reader *in, const gsz_entry *entries, size_t count, uint64_t table_size,
-                        gsz_model_reader *r) {
+int gsz_model_part_open(gsz_heap *heap, gsz_reader *in, const gsz_entry *entries, size_t count, gsz_model_reader *r) {
     gsz_bitreader bits;
-    GSZ_TRY(gsz_cut_make(heap, entries, count, sizeof *entries, table_size, &r->cut));
+    const uint64_t most = (uint64_t)count + gsz_left(in);        /* parts of a tensor of several are segments, whose lengths are to come */
+    GSZ_TRY(gsz_cut_make(heap, entries, count, sizeof *entries, most, &r->cut));
     if (r->cut.nsegments == 0) return GSZ_OK;
     GSZ_CHECK(r->cut.nsegments <= gsz_left(in), GSZ_E_HEADER);
     r->frequencies = (gsz_frequencies *)gsz_alloc(heap, GSZ_TABLES * sizeof *r->frequencies);

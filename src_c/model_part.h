@@ -35,8 +35,7 @@ typedef struct {
 } gsz_model_reader;
 
 /* Tables and lengths at the end of the table; the segments are found later. */
-int gsz_model_part_open(gsz_heap *heap, gsz_reader *in, const gsz_entry *entries, size_t count, uint64_t table_size,
-                        gsz_model_reader *r);
+int gsz_model_part_open(gsz_heap *heap, gsz_reader *in, const gsz_entry *entries, size_t count, gsz_model_reader *r);
 /* The segments in what follows the sections. */
 int gsz_model_part_place(gsz_model_reader *r, gsz_reader *in);
 void gsz_model_reader_release(gsz_heap *heap, gsz_model_reader *r);

@@ -259,6 +259,17 @@ class TestSmall:
         assert message[4] == 1 and list(gradsz.decompress_tensors(message)) == list(update)
 
 
+@pytest.mark.parametrize("count", [256, 300, 3000, 30_000])
+def test_many_tensors_under_the_model(count):
+    """Entries that take less than a byte each: there are more tensors than the table has bytes."""
+    rows = np.random.default_rng(1).normal(size=(count, 4, 4)).astype(np.float32)
+    update = {f"{i:05d}": x for i, x in enumerate(rows)}
+    message = gradsz.compress_tensors(update, 1.0, mode="abs", lossy=["*"], predictor="structure")
+    assert codecs(message) == dict.fromkeys(update, "model")
+    decoded = gradsz.decompress_tensors(message)
+    assert all(np.abs(decoded[name] - x).max() <= 1 for name, x in update.items())
+
+
 class TestNames:
     def test_some_of_the_tensors(self):
         whole = gradsz.decompress_tensors(MESSAGE)

@@ -27,7 +27,7 @@ static inline int reseal_section(resealing *r, const gsz_entry *e) {
 
 /* Sections of `count` entries, then of the runs of gathered tensors, then segments: as far as the table can be read.  `in` has the
  * entries, `table` what follows packed ones. */
-static inline void reseal_parts(resealing *r, gsz_heap *heap, gsz_entry_reader *in, gsz_reader *table, uint64_t count, unsigned flags, uint64_t table_size) {
+static inline void reseal_parts(resealing *r, gsz_heap *heap, gsz_entry_reader *in, gsz_reader *table, uint64_t count, unsigned flags) {
     const int named = (flags & GSZ_FLAG_NAMED) != 0;
     gsz_stream stream;
     uint32_t checksum;
@@ -52,7 +52,7 @@ static inline void reseal_parts(resealing *r, gsz_heap *heap, gsz_entry_reader *
     if (ok && (flags & GSZ_FLAG_STREAM)) ok = gsz_stream_read(table, &stream) == GSZ_OK;
     if (ok && (flags & GSZ_FLAG_PRIOR)) r->prior = (size_t)(table->p - r->data);
     if (r->prior > 0) ok = gsz_prior_read(table, entries, (size_t)count, &checksum) == GSZ_OK;
-    if (ok && gsz_model_part_open(heap, table, entries, (size_t)count, table_size, &model) == GSZ_OK)
+    if (ok && gsz_model_part_open(heap, table, entries, (size_t)count, &model) == GSZ_OK)
         for (size_t i = 0; ok && i < model.cut.nsegments; i++) ok = reseal_one(r, model.segments[i].size);
     gsz_model_reader_release(heap, &model);
     free(entries);
@@ -73,7 +73,6 @@ static inline uint8_t *reseal_unpack(gsz_heap *heap, gsz_reader *table, gsz_entr
 }
 
 static inline void reseal_behind(resealing *r, gsz_reader table, unsigned flags) {
-    const uint64_t table_size = gsz_left(&table);
     const int packed = (flags & GSZ_FLAG_PACKED) != 0, named = (flags & GSZ_FLAG_NAMED) != 0;
     gsz_entry_reader in = {table, NULL};
     uint8_t *unpacked = NULL;
@@ -85,7 +84,7 @@ static inline void reseal_behind(resealing *r, gsz_reader table, unsigned flags)
     if (packed) unpacked = reseal_unpack(&heap, &table, &in);
     if ((!packed || unpacked != NULL) && (!named || gsz_get_varint(gsz_expect_varint(&in, GSZ_FIELD_COUNT), &count) == 1)
         && count <= gsz_left(&in.plain))
-        reseal_parts(r, &heap, &in, &table, count, flags, table_size);
+        reseal_parts(r, &heap, &in, &table, count, flags);
     if (in.packed != NULL) gsz_unpack_end(&heap, in.packed);
     free(unpacked);
     gsz_heap_destroy(&heap);
