@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Buffer
 
-
     Bytes = Buffer | NDArray[Any]       # numpy's stubs call an array a Buffer from Python 3.12 on only
 
 T = TypeVar("T")

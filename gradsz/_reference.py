@@ -57,7 +57,7 @@ class Bytes:
     """A cursor over some bytes.  `short` is raised where they do not suffice."""
 
     def __init__(self, data: bytes, short: type[CorruptError] = CorruptError):
-        self.data, self.at, self.short = data, 0, short
+        self.data, self.at, self.short, self.field = data, 0, short, 0
 
     @property
     def left(self) -> int:
@@ -65,6 +65,7 @@ class Bytes:
 
     def of(self, field: int) -> Bytes:
         """Itself: what is taken next is this field of an entry (3.5)."""
+        self.field = field
         return self
 
     def take(self, n: int) -> bytes:
@@ -579,16 +580,12 @@ class Packed(Bytes):
     def __init__(self, packed: bytes, length: int):
         super().__init__(bytes(length))
         self.plain = bytearray(length)
-        self.model, self.field = BitModel(length), COUNT
+        self.model = BitModel(length)
         self.packed = Bytes(packed)
         self.whole = packed[-1:] != b"\0"
         self.low, self.high, self.value = 0, 2**32 - 1, 0
         for _ in range(4):
             self.shift()
-
-    def of(self, field: int) -> Packed:
-        self.field = field
-        return self
 
     def take(self, n: int) -> bytes:
         at = self.at
@@ -619,11 +616,7 @@ class Walk(Bytes):
 
     def __init__(self, plain: bytes, see: Callable[[int, int], None]):
         super().__init__(plain)
-        self.see, self.field = see, COUNT
-
-    def of(self, field: int) -> Walk:
-        self.field = field
-        return self
+        self.see = see
 
     def take(self, n: int) -> bytes:
         taken = super().take(n)

@@ -53,8 +53,8 @@ int gsz_get_weights(gsz_bitreader *side, gsz_modelled *t, unsigned unit_bits) {
     return GSZ_OK;
 }
 
-/* ---- scales: that of the first live row, from that of the head before, then of all rows as one step: the difference to the live row before, or 127 for a
- * row of zeros */
+/* ---- scales: that of the first live row, from that of the head before; then of all rows as one step: the difference to the live
+ * row before, or 127 for a row of zeros */
 #define DEAD_ROW 127u
 #define SCALE_ORDER 1u
 

@@ -77,37 +77,6 @@ static void learn(predictor *p, unsigned place, unsigned bit) {
     for (unsigned o = 0; o < ORDERS; o++) p->line[o][place] = (uint8_t)after(p->line[o][place], bit);
 }
 
-static void see(predictor *p, unsigned field, unsigned byte) {
-    begin_byte(p, field);
-    for (unsigned half = 8; half > 0; half -= 4) {
-        begin_half(p, (0x100u | byte) >> half);
-        for (unsigned i = 4; i-- > 0;) {
-            const unsigned place = (byte >> (half - 4) & 15) | 16;
-            predict(p, place >> (i + 1));
-            learn(p, place >> (i + 1), place >> i & 1);
-        }
-    }
-    end_byte(p, field, byte);
-}
-
-static int predictor_init(gsz_heap *heap, predictor *p, size_t n) {
-    memset(p, 0, sizeof *p);
-    p->bits = 10;
-    while (p->bits < 22 && (size_t)1 << p->bits < 64 * (n + sizeof gsz_primer)) p->bits++;
-    p->lines = (uint8_t *)gsz_alloc(heap, (size_t)1 << p->bits);
-    GSZ_CHECK(p->lines != NULL, GSZ_E_MEMORY);
-    memset(p->lines, 0, (size_t)1 << p->bits);
-    for (unsigned o = 0; o < ORDERS; o++)
-        for (unsigned run = 1; run <= LONGEST_RUN; run++) {
-            p->same[o][2 * run] = (uint16_t)(65536u - 8192u / run);
-            p->same[o][2 * run + 1] = (uint16_t)(65536u - 32768u / run);
-        }
-    for (size_t i = 0; i < sizeof gsz_primer; i++) see(p, (unsigned)(gsz_primer_fields[i] - 'a'), gsz_primer[i]);
-    return GSZ_OK;
-}
-
-static void predictor_release(gsz_heap *heap, predictor *p) { gsz_release(heap, p->lines, (size_t)1 << p->bits); }
-
 /* ---- arithmetic coding: an interval of 32 bits, cut at each bit, its leading bytes written when they are known */
 
 typedef struct { uint32_t low, high; } interval;
@@ -131,22 +100,51 @@ GSZ_INLINE void drop_byte(interval *v) {
 /* The end: the least of the interval's values with but its first byte; missing bytes are 0. */
 static uint32_t end_of(const interval *v) { return (v->low >> 24 << 24) + (v->low << 8 != 0 ? (uint32_t)1 << 24 : 0); }
 
-/* ---- packing */
+/* ---- bytes that are known */
 
+static int pack_bit(interval *v, uint32_t chance, unsigned bit, gsz_writer *out) {
+    take_part(v, cut_at(v, chance), bit);
+    for (; byte_known(v); drop_byte(v)) GSZ_TRY(gsz_put_u8(out, v->low >> 24));
+    return GSZ_OK;
+}
+
+/* v: NULL for a byte that both ends know, from which the predictor learns; nothing fails then. */
 static int pack_byte(predictor *p, interval *v, unsigned field, unsigned byte, gsz_writer *out) {
     begin_byte(p, field);
     for (unsigned half = 8; half > 0; half -= 4) {
         begin_half(p, (0x100u | byte) >> half);
         for (unsigned i = 4; i-- > 0;) {
-            const unsigned place = (byte >> (half - 4) & 15) | 16, bit = place >> i & 1;
-            take_part(v, cut_at(v, predict(p, place >> (i + 1))), bit);
-            learn(p, place >> (i + 1), bit);
-            for (; byte_known(v); drop_byte(v)) GSZ_TRY(gsz_put_u8(out, v->low >> 24));
+            const unsigned whole = (byte >> (half - 4) & 15) | 16, place = whole >> (i + 1), bit = whole >> i & 1;
+            const uint32_t chance = predict(p, place);
+            if (v != NULL) GSZ_TRY(pack_bit(v, chance, bit, out));
+            learn(p, place, bit);
         }
     }
     end_byte(p, field, byte);
     return GSZ_OK;
 }
+
+/* ---- what both ends have learned before the first byte */
+
+static int predictor_init(gsz_heap *heap, predictor *p, size_t n) {
+    memset(p, 0, sizeof *p);
+    p->bits = 10;
+    while (p->bits < 22 && (size_t)1 << p->bits < 64 * (n + sizeof gsz_primer)) p->bits++;
+    p->lines = (uint8_t *)gsz_alloc(heap, (size_t)1 << p->bits);
+    GSZ_CHECK(p->lines != NULL, GSZ_E_MEMORY);
+    memset(p->lines, 0, (size_t)1 << p->bits);
+    for (unsigned o = 0; o < ORDERS; o++)
+        for (unsigned run = 1; run <= LONGEST_RUN; run++) {
+            p->same[o][2 * run] = (uint16_t)(65536u - 8192u / run);
+            p->same[o][2 * run + 1] = (uint16_t)(65536u - 32768u / run);
+        }
+    for (size_t i = 0; i < sizeof gsz_primer; i++) (void)pack_byte(p, NULL, (unsigned)(gsz_primer_fields[i] - 'a'), gsz_primer[i], NULL);
+    return GSZ_OK;
+}
+
+static void predictor_release(gsz_heap *heap, predictor *p) { gsz_release(heap, p->lines, (size_t)1 << p->bits); }
+
+/* ---- packing */
 
 int gsz_pack(gsz_heap *heap, const uint8_t *plain, const uint8_t *fields, size_t n, gsz_writer *out) {
     const size_t start = out->size;
@@ -170,21 +168,26 @@ struct gsz_unpacker {
     uint32_t value;
     gsz_reader in;
     uint8_t *plain, *end;
-    int zero;                           /* the last packed byte */
+    unsigned last;                      /* packed byte */
 };
 
-static uint32_t next_byte(gsz_reader *in) { return gsz_left(in) > 0 ? *in->p++ : 0u; }
+/* Zeros beyond the end. */
+static void next_byte(gsz_unpacker *u) {
+    unsigned byte = 0;
+    if (gsz_get_u8(&u->in, &byte)) u->last = byte;
+    u->value = u->value << 8 | byte;
+}
 
 int gsz_unpack_begin(gsz_heap *heap, gsz_reader packed, uint8_t *plain, size_t n, gsz_unpacker **unpacker) {
     gsz_unpacker *u = *unpacker = (gsz_unpacker *)gsz_alloc(heap, sizeof *u);
     GSZ_CHECK(u != NULL, GSZ_E_MEMORY);
     memset(u, 0, sizeof *u);
     u->in = packed;
-    u->zero = gsz_left(&packed) > 0 && packed.end[-1] == 0;
+    u->last = 1;                        /* of none, which is good */
     u->plain = plain;
     u->end = plain + n;
     u->v.high = UINT32_MAX;
-    for (unsigned i = 0; i < 4; i++) u->value = u->value << 8 | next_byte(&u->in);
+    for (unsigned i = 0; i < 4; i++) next_byte(u);
     int status = predictor_init(heap, &u->model, n);
     if (status == GSZ_OK) return GSZ_OK;
     gsz_release(heap, u, sizeof *u);
@@ -204,7 +207,7 @@ static unsigned unpack_byte(gsz_unpacker *u, unsigned field) {
             take_part(&u->v, cut, bit);
             learn(&u->model, place, bit);
             place = place << 1 | bit;
-            for (; byte_known(&u->v); drop_byte(&u->v)) u->value = u->value << 8 | next_byte(&u->in);
+            for (; byte_known(&u->v); drop_byte(&u->v)) next_byte(u);
         }
         node = node << 4 | (place & 15);
     }
@@ -221,7 +224,7 @@ void gsz_unpack_varint(gsz_unpacker *u, unsigned field) {
 }
 
 int gsz_unpack_end(gsz_heap *heap, gsz_unpacker *u) {
-    const int good = u->plain == u->end && gsz_left(&u->in) == 0 && !u->zero && u->value == end_of(&u->v);
+    const int good = u->plain == u->end && gsz_left(&u->in) == 0 && u->last != 0 && u->value == end_of(&u->v);
     predictor_release(heap, &u->model);
     gsz_release(heap, u, sizeof *u);
     return good ? GSZ_OK : GSZ_E_HEADER;

@@ -404,9 +404,7 @@ static int read_codes(gsz_work *work, gsz_reader *in, unsigned codes) {
     gsz_bitreader b;
     gsz_bits_init(&b, in->p, in->end);
     for (unsigned c = 0; c < codes; c++) GSZ_TRY(read_table(&b, &code[c]));
-    GSZ_CHECK(b.overrun == 0, GSZ_E_SECTION);
-    GSZ_CHECK(gsz_bits_peek(&b, b.count & 7) == 0, GSZ_E_SECTION);      /* filler of the last byte */
-    in->p = b.p - b.count / 8;                                          /* whole bytes that were not used */
+    GSZ_CHECK(gsz_bits_align(&b, in), GSZ_E_SECTION);
     return GSZ_OK;
 }
 
