@@ -547,6 +547,7 @@ static int run(encoding *c, const gsz_input *in, int named, const gsz_options *o
     if (options->bound_over == GSZ_OVER_MESSAGE) GSZ_TRY(share_bound(c));
     GSZ_TRY(set_thresholds(c, in));
     GSZ_TRY(gsz_parallel_for(c->count, c->nworkers, plan_one, c));
+    for (unsigned i = 0; i < c->nworkers; i++) gsz_work_release(&c->work[i]);        /* learning takes much that coding does not */
     GSZ_TRY(gather(c));
     do {
         GSZ_TRY(code_chunks(c));

@@ -3,7 +3,7 @@
 #include "model.h"
 
 #define INNER_BITS 2u               /* b as a product is in units so much finer: they cost nothing */
-#define INNER_PRECISION 0.3         /* rms error that rounding the inner factors may add, in units of b */
+#define INNER_PRECISION 0.3         /* rms error that rounding the inner factors may add, in units of b, as a rule */
 #define MOST_INNER(rank) ((rank) + (rank) / 2 + 8)      /* both channels are much alike */
 
 typedef struct {
@@ -189,21 +189,48 @@ static double weight_of_right(const gsz_lowrank *l, unsigned unit_bits) {
     return sum / (double)l->rows;
 }
 
-typedef struct { unsigned rank; double bits; } choice;
+typedef struct { unsigned rank; double left, precision, bits; } choice;    /* left: energy that so many components do not have */
 
-/* The rank of the inner pair of least bits, b's and those left, as far as predicted. */
-static choice best_inner(const rounding *r, const gsz_lowrank_space *inner, unsigned most, double noise, double weight) {
-    const double n = (double)inner->rows * (double)inner->cols, finer = power_of_two(-2 * (int)INNER_BITS);
-    double left = 0;
-    choice best = {0, r->right_cost + bits_left(r, noise)};
-    for (size_t i = 0; inner->count > 0 && i < inner->rows; i++) left += inner->row_energy[i];
-    for (unsigned rank = 1; rank <= GSZ_MIN(most, inner->count); rank++) {
-        left = GSZ_MAX(left - inner->energy[rank - 1], 0.0);
-        if (rank > 8 && rank % (rank / 8) != 0) continue;
-        double error = left / n * finer + INNER_PRECISION * INNER_PRECISION - 1.0 / 12;
-        double bits = predicted_cost(inner, rank, INNER_PRECISION * (1 << INNER_BITS)) + bits_left(r, noise + weight * GSZ_MAX(error, 0.0));
-        if (bits < best.bits) best = (choice){rank, bits};
+/* What the inner pair is chosen by: noise and what an error of b adds to it. */
+typedef struct { const rounding *r; const gsz_lowrank_space *inner; double noise, weight; } inner_choosing;
+
+/* Bits of the inner pair and of what is left of all values, as far as predicted. */
+static double inner_bits(const inner_choosing *q, const choice *c) {
+    const double n = (double)q->inner->rows * (double)q->inner->cols, finer = power_of_two(-2 * (int)INNER_BITS);
+    const double error = c->left / n * finer + c->precision * c->precision - 1.0 / 12;
+    return predicted_cost(q->inner, c->rank, c->precision * (1 << INNER_BITS)) + bits_left(q->r, q->noise + q->weight * error);
+}
+
+static void keep_better(const inner_choosing *q, choice c, choice *best) {
+    c.bits = inner_bits(q, &c);
+    if (c.bits < best->bits) *best = c;
+}
+
+static void choose_inner_rank(const inner_choosing *q, unsigned most, choice *best) {
+    choice c = {0, 0, best->precision, 0};
+    for (size_t i = 0; q->inner->count > 0 && i < q->inner->rows; i++) c.left += q->inner->row_energy[i];
+    for (c.rank = 1; c.rank <= GSZ_MIN(most, q->inner->count); c.rank++) {
+        c.left = GSZ_MAX(c.left - q->inner->energy[c.rank - 1], 0.0);
+        if (c.rank <= 8 || c.rank % (c.rank / 8) == 0) keep_better(q, c, best);
     }
+}
+
+static void choose_inner_precision(const inner_choosing *q, choice *best) {
+    static const double precisions[] = {0.2, 0.25, 0.3, 0.37, 0.45, 0.55};
+    choice c = *best;
+    for (unsigned i = 0; i < sizeof precisions / sizeof *precisions; i++) {
+        c.precision = precisions[i];
+        keep_better(q, c, best);
+    }
+}
+
+/* Rank and precision of the inner pair of least bits; rank 0: b for itself. */
+static choice best_inner(const inner_choosing *q, unsigned most) {
+    choice best = {0, 0, INNER_PRECISION, q->r->right_cost + bits_left(q->r, q->noise)};
+    choose_inner_rank(q, most, &best);
+    if (best.rank == 0) return best;
+    choose_inner_precision(q, &best);
+    if (best.precision != INNER_PRECISION) choose_inner_rank(q, most, &best);
     return best;
 }
 
@@ -225,10 +252,11 @@ static int split_at(gsz_work *work, rounding *r, const float *right, double prec
     const unsigned taps = r->space->taps;
     gsz_lowrank_space inner;
     GSZ_TRY(gsz_lowrank_decompose(work, right, out->rank * taps, out->cols / taps, &o, &inner));
-    const choice best = best_inner(r, &inner, most, precision * precision, weight_of_right(out, unit_bits));
+    const inner_choosing q = {r, &inner, precision * precision, weight_of_right(out, unit_bits)};
+    const choice best = best_inner(&q, most);
     int status = GSZ_OK;
     if (best.rank > 0) status = gsz_lowrank_reserve_inner(work->heap, out);
-    if (best.rank > 0 && status == GSZ_OK) status = gsz_lowrank_factors(work, &inner, best.rank, o.precision, 0, 0, out->inner);
+    if (best.rank > 0 && status == GSZ_OK) status = gsz_lowrank_factors(work, &inner, best.rank, best.precision * (1 << INNER_BITS), 0, 0, out->inner);
     gsz_lowrank_space_release(work->heap, &inner);
     if (status != GSZ_OK || best.rank == 0) return status;
     if (out->inner->rank == 0) {

@@ -18,7 +18,7 @@ static const gsz_lowrank_options quick[2] = {
 };
 /* And best, which then tries. */
 static const gsz_lowrank_options thorough[2] = {
-    {.max_rank = 67, .iterations = 2, .precision = 0.1, .saving = 0.75},
+    {.max_rank = 127, .iterations = 2, .precision = 0.1, .saving = 0.75},
     {.max_rank = 63, .iterations = 2, .precision = 0.1, .saving = 1},
 };
 #define COARSER 1.4

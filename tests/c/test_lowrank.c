@@ -427,7 +427,7 @@ static uint32_t digest(unsigned mask, uint32_t crc, const float *x, size_t rows,
     return crc;
 }
 
-#define PINNED 0xf08979ebu  /* changes with the encoder's choices, never with the platform */
+#define PINNED 0x18f93965u  /* changes with the encoder's choices, never with the platform */
 
 static void same_everywhere(void) {
     static const size_t sizes[][2] = {{64, 64}, {47, 333}, {700, 51}, {130, 257}};
