@@ -1118,6 +1118,7 @@ class View:
     taps: int
     side: int
     strides: tuple[int, int, int]       # from row to row, from lane to lane, from tap to tap
+    shorter: int = 0                    # each row by so many than the one before: of turned factors
 
     @property
     def lanes(self) -> int:
@@ -1125,7 +1126,7 @@ class View:
 
     def step(self, row: int, tap: int) -> np.ndarray:
         """Where the elements of a step stand, in C order."""
-        length = min(self.row_length, self.elements - row * self.row_length)    # the last row may be shorter
+        length = min(self.row_length, self.elements - row * self.row_length) - self.shorter * row   # the last row may be shorter
         lanes = (length + self.taps - 1 - tap) // self.taps
         return row * self.strides[0] + np.arange(lanes) * self.strides[1] + tap * self.strides[2]
 
@@ -1177,6 +1178,7 @@ class Modelled:
     set: range
     origin: tuple[int, int, int] = (0, 0, 0)                # of random offsets: seed, tensor, slot
     widths: tuple[int, int, int] = (16, 0, 60)              # w0, w1, w2
+    taps: list[int] = field(default_factory=list)           # how much wider they are, in 1/16 octave; none: all alike
     means: dict[str, int] = field(default_factory=dict)     # weights of the families
     scales: list[int] = field(default_factory=list)
     base: Callable[[int], np.ndarray] | None = None         # of a row, tap by tap: of low rank
@@ -1198,42 +1200,57 @@ class Modelled:
 class Sums:
     """What the rows of a part so far tell of the next one."""
 
-    def __init__(self, view: View):
-        self.each = np.zeros((view.taps if view.matrix else 1, view.lanes), np.int64)
+    def __init__(self, m: Modelled):
+        view = m.view
+        self.each: np.ndarray = np.zeros((view.taps if view.matrix else 1, view.lanes), np.int64)
         self.total = self.count = 0
+        self.relative = m.set is FACTORS
 
-    def add(self, d: list[np.ndarray]) -> None:
+    def add(self, d: list[np.ndarray], scale: int) -> None:
+        if self.relative:
+            self.each -= self.each >> 4
+            for tap, step in enumerate(d):
+                parts: np.ndarray = abs(step) * (2**22 // width_of(scale))
+                self.each[tap % len(self.each), :len(step)] += np.minimum(parts >> 10, 65536)
+            self.total = int(self.each.sum())
+            self.count += 1
+            return
         for tap, step in enumerate(d):
             sums = self.each[tap % len(self.each)]
             sums[:len(step)] = wrap(sums[:len(step)] + abs(step))
             self.total += int(abs(step).sum())
         self.count += 1
 
-    def classes(self, m: Modelled, scale: int, past: list[np.ndarray], group: int) -> tuple[np.ndarray, np.ndarray]:
+    def classes(self, m: Modelled, scale: int, past: list[np.ndarray], tap: int) -> tuple[np.ndarray, np.ndarray]:
         """Width class, of a phased tensor in quarters of it, and number of raw bits for each lane of a group of sums: steps 1 and 2 of 7.5; `past`, of its lanes."""
         f = m.unit_bits
         w0, w1, w2 = m.widths
-        s = ((256, 323, 406)[(scale - 1) % 3] << (scale - 1) // 3) // 256
+        s = width_of(scale)
         base = (w0 << f) + w1 * s
         cell = np.zeros_like(self.each)
         if self.count == 0:
             base += w2 * s
         else:
             steps = self.count * (1 if m.view.matrix else m.view.taps)
-            mean = self.total // self.each.size + (steps << f) // 16 + 1
+            mean = self.total // self.each.size + (0 if self.relative else (steps << f) // 16) + 1
             down = max(mean.bit_length() - 8, 0)
             ratio = 256 * s // (mean >> down)
             up = max(ratio.bit_length() - 16, 0)
             cell = (np.minimum(self.each >> down, 32767) * (ratio >> up) & 0xffffffff) // 256 << up
-        widths = wrap(base + w2 * wrap(cell[group]))
+        widths = wrap(base + w2 * wrap(cell[tap % len(self.each)]))
         for weight, h in zip(m.past_widths, past, strict=True):
             widths[:len(h)] = wrap(widths[:len(h)] + weight * 16 * abs(h))
         width = np.clip(widths >> 6, 1, 2**24 - 1)
         parts, least, most = (8, 24, 28) if m.phased else (2, 14, 18)
-        size = np.maximum(octaves(width, parts) - (2 * (f + 4) - least) * parts // 2, 0)
+        size = np.minimum(octaves(width, 16) + (m.taps[tap] if m.taps else 0), 383) * parts // 16
+        size = np.maximum(size - (2 * (f + 4) - least) * parts // 2, 0)
         half = 2 * size // parts
         raw = np.where(half < most, 0, (half - most) // 2)
         return size - parts * raw, raw
+
+
+def width_of(scale: int) -> int:
+    return ((256, 323, 406)[(scale - 1) % 3] << (scale - 1) // 3) // 256
 
 
 def octaves(x: np.ndarray, parts: int) -> np.ndarray:
@@ -1244,7 +1261,7 @@ def octaves(x: np.ndarray, parts: int) -> np.ndarray:
 
 def decode_rows(segment: Segment, m: Modelled, first: int, last: int, out: np.ndarray) -> None:
     """Elements of some rows, as bits, to their places in `out`, which is 0."""
-    sums = Sums(m.view)
+    sums = Sums(m)
     for row in range(first, last):
         if m.scales[row] == 0:
             continue
@@ -1261,7 +1278,7 @@ def decode_rows(segment: Segment, m: Modelled, first: int, last: int, out: np.nd
             places = m.view.step(row, tap)
             n = len(places)
             now = [h[:n] for h in past]
-            classes, raw = sums.classes(m, m.scales[row], now, tap % len(sums.each))
+            classes, raw = sums.classes(m, m.scales[row], now, tap)
             mean = wrap(means(m, d, tap, n, now) + base[:n])
             y, escapes = decode_step(segment, m, mean, u[:n], classes[:n], raw[:n])
             out[places] = values(y, m.dtype, m.unit).view(out.dtype)
@@ -1269,7 +1286,7 @@ def decode_rows(segment: Segment, m: Modelled, first: int, last: int, out: np.nd
                 out[places[lane]] = bits
             d.append(np.clip(wrap(y - base[:n]), -32767, 32767))
             base, u, past = base[n:], u[n:], [h[n:] for h in past]
-        sums.add(d)
+        sums.add(d, m.scales[row])
 
 
 def means(m: Modelled, d: list[np.ndarray], tap: int, n: int, past: list[np.ndarray]) -> np.ndarray:
@@ -1360,6 +1377,9 @@ def read_weights(segment: Segment, m: Modelled) -> None:
         m.widths = side.signed(5), side.signed(5), side.signed(5)
         m.past_widths = tuple(side.signed(5) for _ in range(rounds))
         m.means = {name: side.signed(5) for name in families}
+        if not m.view.matrix and m.view.taps > 1 and side.take(1):
+            m.taps = [side.signed(2) for _ in range(m.view.taps)]
+            corrupt_unless(max(map(abs, m.taps)) <= 64, "a width of a tap out of range")
     elif m.set == RANDOM:
         m.widths = 0, 64, 0
     elif "earlier taps" in families:
@@ -1387,7 +1407,8 @@ def read_low_rank(segment: Segment, m: Modelled, rank: int) -> None:
     corrupt_unless(view.elements == view.rows * view.row_length and 8 <= view.rows <= 2**20 and view.row_length >= 8
                    and len(live) > 0, "low rank where there is none")
     planes = replace(view, strides=(view.row_length, 1, view.lanes))
-    sums = read_pair(segment, rank, view.rows, live, row_view(len(live), 1, 1), planes, m if m.prior and m.prior.past else None)
+    sums = read_pair(segment, rank, view.rows, live, row_view(len(live), 1, 1), planes,
+                     not view.matrix and view.taps > 1, m if m.prior and m.prior.past else None)
     m.base = lambda row: sums(np.array([row]))[0]
 
 
@@ -1396,17 +1417,19 @@ def row_view(lanes: int, taps: int, side: int) -> View:
 
 
 def read_pair(segment: Segment, rank: int, rows: int, live: list[int], left: View, right: View,
-              kept: Modelled | None = None) -> Callable[[np.ndarray], np.ndarray]:
-    """Two factors: a function of row numbers that gives those rows of their product.  kept: whose last round B may be near."""
+              splits: bool = False, kept: Modelled | None = None) -> Callable[[np.ndarray], np.ndarray]:
+    """Two factors: a function of row numbers that gives those rows of their product.  splits: B may be a pair itself; kept: whose
+    last round it may be near."""
     corrupt_unless(0 < rank <= min(127, rows, right.row_length), "rank")
     shift, up = read_shifts(segment, rank)
-    split = not right.matrix and right.taps > 1 and segment.side.take(1)
+    turn = segment.side.take(4) if len(live) == rows and rank <= rows <= 8 * rank else 0
+    split = splits and segment.side.take(1)
     near = kept is not None and not split and segment.side.take(1)
-    a = read_left(segment, up, rows, live, left)
+    a = read_left(segment, up, rows, live, left, turn)
     if split:
-        inner = read_pair(segment, segment.side.number(0), rank * right.taps, list(range(rank * right.taps)),
-                          row_view(rank, right.taps, right.side), row_view(right.lanes, 1, 1))
-        b = np.clip(inner(np.arange(rank * right.taps)), -32767, 32767).reshape(rank, right.row_length)
+        inner = read_pair(segment, segment.side.number(0), right.lanes, list(range(right.lanes)),
+                          row_view(right.lanes, 1, 1), row_view(rank, right.taps, right.side))
+        b = np.clip(inner(np.arange(right.lanes)), -32767, 32767).T.reshape(rank, right.row_length)
     else:
         b = read_factor(segment, right, rank, read_basis(segment, rank, kept) if kept is not None and near else None)
     corrupt_unless(abs(b).max() <= 32767, "a factor too large")
@@ -1420,12 +1443,40 @@ def read_shifts(segment: Segment, rank: int) -> tuple[int, list[int]]:
     return shift, up
 
 
-def read_left(segment: Segment, up: list[int], rows: int, live: list[int], view: View) -> np.ndarray:
+def read_left(segment: Segment, up: list[int], rows: int, live: list[int], view: View, turn: int = 0) -> np.ndarray:
     a = np.zeros((len(up), rows), np.int64)
-    a[:, live] = read_factor(segment, view, len(up))
-    a <<= np.array(up)[:, None]
-    corrupt_unless(abs(a).max() <= 32767, "a factor too large")
-    return a
+    a[:, live] = read_factor(segment, replace(view, shorter=1 if turn else 0), len(up))
+    shifted = a << np.array(up)[:, None]
+    corrupt_unless(abs(shifted).max() <= 32767, "a factor too large")
+    return turned(a, up, turn - 1) if turn else shifted
+
+
+def turned(z: np.ndarray, up: list[int], fraction: int) -> np.ndarray:
+    """Columns that are orthogonal, of what is left of them when those before turn onto the last lanes."""
+    energy = (z * z).sum(axis=1)
+    corrupt_unless(energy.max() < 2**28, "a factor too long to turn")
+    room = [next(r for r in range(14, -1, -1) if r == 0 or int(e) << 2 * r < 2**28) for e in energy]
+    y = z << np.array(room)[:, None]
+    reflections = []
+    for k in range(len(up)):
+        v = y[k, :z.shape[1] - k].copy()
+        norm = math.isqrt(int(energy[k]) << 2 * room[k])
+        v[-1] += norm if v[-1] >= 0 else -norm
+        reflections.append(v)
+    for j in reversed(range(len(up))):
+        v = reflections[j]
+        square = int((v * v).sum())
+        for k in range(j + 1, len(up) if square > 0 else 0):
+            part = y[k, :len(v)]
+            twice = int(wrap(part @ v)) << 14
+            ratio = (abs(twice) + square // 2) // square * (1 if twice >= 0 else -1)
+            ratio = max(-32767, min(32767, ratio))
+            y[k, :len(v)] = np.clip(part - np.clip(v * ratio + 2**12 >> 13, -32767, 32767), -32767, 32767)
+    out = np.zeros_like(y)
+    for k, column in enumerate(y):
+        down = room[k] - fraction - up[k]
+        out[k] = column + (1 << down - 1) >> down if down > 0 else np.clip(column << -down, -32767, 32767)
+    return out
 
 
 def product(a: np.ndarray, b: np.ndarray, shift: int) -> Callable[[np.ndarray], np.ndarray]:

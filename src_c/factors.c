@@ -2,6 +2,9 @@
 #include "lowrank_bits.h"
 #include "model.h"
 
+#define MOST_FRACTION 6u            /* of a turned a: far below what rounding loses */
+#define LEAST_FRACTION 2u
+
 #define INNER_BITS 2u               /* b as a product is in units so much finer: they cost nothing */
 #define INNER_PRECISION 0.3         /* rms error that rounding the inner factors may add, in units of b, as a rule */
 #define MOST_INNER(rank) ((rank) + (rank) / 2 + 8)      /* both channels are much alike */
@@ -12,7 +15,9 @@ typedef struct {
     gsz_lowrank *out;
     unsigned rank;
     size_t p;                       /* rank, a multiple of 8 */
-    int exponent[GSZ_MAX_RANK];     /* a unit of a times a unit of b is 2^exponent bins */
+    int turning;                    /* a is sent turned */
+    int exponent[GSZ_MAX_RANK];     /* a unit of what is sent of a times a unit of b is 2^exponent bins */
+    float *turned;                  /* columns of a that are still to come, turned as those before them were */
     float *a;                       /* rows x p: the integers of a */
     float *c, *b;                   /* p x cols */
     float *small;                   /* p x p */
@@ -27,27 +32,48 @@ GSZ_INLINE float rounded(float v, float limit) {
     return (v + 0x1.8p23f) - 0x1.8p23f;
 }
 
-/* Component `from` as component k of a; 0 when nothing is left of it.  The product of both units must be a power
+/* Component `from` as component k of what is sent; 0 when nothing is left of it.  The product of both units must be a power
  * of two: each takes half of what that changes. */
 static int round_left(rounding *r, unsigned from, unsigned k, double step) {
     const gsz_lowrank_space *s = r->space;
-    const float *left = s->left + from * s->rows;
+    const float *left = (r->turning ? r->turned : s->left) + from * s->rows;
+    const size_t n = s->rows - (r->turning ? k : 0);
     double size = component_size(s, from), both = step * step / size;
-    int exponent = (int)gsz_round_double(log_2(both));
+    int exponent = (int)gsz_round_double(gsz_log_2(both));
     double unit = step * root((double)s->cols / s->energy[from]) * root(power_of_two(exponent) / both);
     float inverse = (float)(1 / unit);
+    int16_t *to = r->out->sent + k * s->rows;
     int any = 0;
     for (size_t i = 0; i < s->rows; i++) {
-        float v = rounded(left[i] * inverse, 32767.0f);
-        r->a[i * r->p + k] = v;
-        r->out->a[k * s->rows + i] = (int16_t)v;
-        any |= v != 0;
+        to[i] = (int16_t)(i < n ? rounded(left[i] * inverse, 32767.0f) : 0);
+        any |= to[i];
     }
     r->exponent[k] = exponent;
-    return any;
+    return any != 0;
 }
 
-/* Shifts of a; 0 when they leave int16. */
+/* All of them, the later ones turned by each. */
+static void round_columns(rounding *r, unsigned wanted, double step) {
+    const gsz_lowrank_space *s = r->space;
+    const size_t rows = s->rows;
+    r->rank = 0;
+    if (r->turning) memcpy(r->turned, s->left, wanted * rows * sizeof *r->turned);
+    for (unsigned from = 0; from < wanted; from++) {
+        const unsigned k = r->rank;
+        if (!round_left(r, from, k, step)) continue;
+        r->rank++;
+        if (r->turning) gsz_turn_away(r->kernels, r->out->sent + k * rows, rows - k, r->a, r->turned + (from + 1) * rows, wanted - from - 1, rows);
+    }
+}
+
+/* Energy of n integers. */
+static double integers_energy(const int16_t *v, size_t n) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (uint64_t)((int32_t)v[i] * (int32_t)v[i]);
+    return (double)sum;
+}
+
+/* Shifts of what is sent, to units that all components share; 0 when they leave int16. */
 static int shift_left(rounding *r, unsigned unit_bits) {
     gsz_lowrank *out = r->out;
     int least = r->exponent[0];
@@ -59,7 +85,7 @@ static int shift_left(rounding *r, unsigned unit_bits) {
         int up = r->exponent[k] + shift + (int)unit_bits;
         int32_t most = 0;
         for (size_t i = 0; i < out->rows; i++) {
-            int32_t v = out->a[k * out->rows + i];
+            int32_t v = out->sent[k * out->rows + i];
             most = GSZ_MAX(most, v < 0 ? -v : v);
         }
         if (up < 0 || up > 14 || most << up > 32767) return 0;
@@ -68,15 +94,35 @@ static int shift_left(rounding *r, unsigned unit_bits) {
     return 1;
 }
 
+/* Turned columns are no integers any more: the fraction that they keep.  0 where there is no room for it. */
+static int set_fraction(rounding *r) {
+    gsz_lowrank *out = r->out;
+    double longest = 0;
+    out->turn = 0;
+    if (!r->turning) return 1;
+    if (!gsz_may_turn(r->rank, out->rows)) return 0;
+    for (unsigned k = 0; k < r->rank; k++) {
+        const double energy = integers_energy(out->sent + k * out->rows, out->rows);
+        if (energy > (double)GSZ_TURN_ENERGY) return 0;
+        longest = GSZ_MAX(longest, energy * power_of_two(2 * out->up[k]));
+    }
+    unsigned fraction = 0;
+    while (fraction < MOST_FRACTION && longest * power_of_two(2 * (int)fraction + 2) <= 32767.0 * 32767.0) fraction++;
+    if (fraction < LEAST_FRACTION || out->shift + fraction > 30) return 0;
+    out->turn = 1 + fraction;
+    out->shift += fraction;
+    return 1;
+}
+
 /* b of least squares for the integers of a: g = a^T a, b = g^-1 a^T x, in units of b.  Zeros for columns of a that
  * depend on others. */
-static void solve_right(rounding *r) {
+static void solve_right(rounding *r, unsigned unit_bits) {
     const gsz_lowrank_space *s = r->space;
     const size_t p = r->p, n = r->rank;
+    const double unit = power_of_two((int)(r->out->shift + unit_bits));
     r->kernels->lowrank_gram(r->a, s->rows, p, r->g);
     (void)gsz_orthogonalise(r->g, p, 1e-6, r->m);
     for (size_t i = 0; i < n; i++) {
-        double unit = power_of_two(-r->exponent[i]);
         for (size_t j = 0; j < n; j++) {
             double sum = 0;
             for (size_t k = GSZ_MAX(i, j); k < n; k++) sum += r->m[k * p + i] * r->m[k * p + j];
@@ -110,7 +156,7 @@ static int round_right(rounding *r) {
     for (size_t i = 0; i < rows; i++) {
         float sum = 0;
         for (unsigned k = 0; k < r->rank; k++) {
-            float v = r->a[i * r->p + k] * (float)(1 << out->up[k]);
+            float v = r->a[i * r->p + k];
             sum += v * v;
         }
         longest = GSZ_MAX(longest, sum);
@@ -118,51 +164,61 @@ static int round_right(rounding *r) {
     return beyond == 0 && (double)longest * (double)widest < 0x1p61;
 }
 
-/* Energy of n integers. */
-static double integers_energy(const int16_t *v, size_t n) {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (uint64_t)((int32_t)v[i] * (int32_t)v[i]);
-    return (double)sum;
-}
-
-/* Leaves out components whose b is all zero, and adds up what the others cost: a, and b for itself. */
+/* Leaves out components whose b is all zero, but of a turned a, where later ones need them; adds up what the others cost: a, and b
+ * for itself. */
 static void keep_components(rounding *r) {
     gsz_lowrank *out = r->out;
     const size_t rows = out->rows, cols = out->cols;
     unsigned kept = 0;
     for (unsigned k = 0; k < r->rank; k++) {
-        double ea = integers_energy(out->a + k * rows, rows), eb = integers_energy(out->b + k * cols, cols);
-        if (eb == 0) continue;
+        const size_t sent = rows - (out->turn > 0 ? k : 0);
+        double ea = integers_energy(out->sent + k * rows, sent), eb = integers_energy(out->b + k * cols, cols);
+        if (eb == 0 && out->turn == 0) continue;
+        memmove(out->sent + kept * rows, out->sent + k * rows, rows * sizeof *out->sent);
         memmove(out->a + kept * rows, out->a + k * rows, rows * sizeof *out->a);
         memmove(out->b + kept * cols, out->b + k * cols, cols * sizeof *out->b);
         memmove(r->b + kept * cols, r->b + k * cols, cols * sizeof *r->b);
         out->up[kept++] = out->up[k];
-        out->bits_cost += GSZ_COMPONENT_BITS + (double)rows * factor_bits(root(ea / (double)rows));
+        out->bits_cost += GSZ_COMPONENT_BITS + (double)sent * factor_bits(root(ea / (double)sent));
         r->right_cost += (double)cols * factor_bits(root(eb / (double)cols));
     }
     out->rank = kept;
 }
 
-/* One trial: 1 when all is within its integers. */
-static int round_at(rounding *r, unsigned wanted, double step, unsigned unit_bits) {
-    r->rank = 0;
-    memset(r->a, 0, r->out->rows * r->p * sizeof *r->a);
-    for (unsigned k = 0; k < wanted; k++) r->rank += (unsigned)round_left(r, k, r->rank, step);
-    for (size_t i = 0; r->rank < wanted && i < r->out->rows; i++) r->a[i * r->p + r->rank] = 0;     /* of a last one dropped */
-    if (r->rank == 0) return 1;
-    if (!shift_left(r, unit_bits)) return 0;
-    solve_right(r);
-    return round_right(r);
+/* a as both ends will have it, and as floats. */
+static int make_left(gsz_work *work, rounding *r) {
+    gsz_lowrank *out = r->out;
+    out->rank = r->rank;
+    GSZ_TRY(gsz_lowrank_make_left(work, out));
+    memset(r->a, 0, out->rows * r->p * sizeof *r->a);
+    for (unsigned k = 0; k < r->rank; k++)
+        for (size_t i = 0; i < out->rows; i++) r->a[i * r->p + k] = (float)out->a[k * out->rows + i];
+    return GSZ_OK;
+}
+
+/* One trial: *fits = 1 when all is within its integers. */
+static int round_at(gsz_work *work, rounding *r, unsigned wanted, double step, unsigned unit_bits, int *fits) {
+    round_columns(r, wanted, step);
+    *fits = r->rank == 0;
+    if (*fits || !shift_left(r, unit_bits)) return GSZ_OK;
+    if (!set_fraction(r)) {
+        r->turning = 0;
+        return round_at(work, r, wanted, step, unit_bits, fits);
+    }
+    GSZ_TRY(make_left(work, r));
+    solve_right(r, unit_bits);
+    *fits = round_right(r);
+    return GSZ_OK;
 }
 
 static int reserve_rounding(gsz_work *work, rounding *r, unsigned rank) {
     const size_t rows = r->space->rows, cols = r->space->cols, p = ROUND_UP(rank);
-    size_t doubles = 2 * p * p + rows, floats = p * p + p * rows + 2 * p * cols;
+    size_t doubles = 2 * p * p + rows, floats = p * p + 2 * p * rows + 2 * p * cols;
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, doubles * sizeof(double) + floats * sizeof(float)));
     r->p = p;
     r->g = (double *)work->lowrank.data, r->m = r->g + p * p, r->energy = r->m + p * p;
     r->small = (float *)(r->energy + rows);
-    r->a = r->small + p * p, r->c = r->a + p * rows, r->b = r->c + p * cols;
+    r->a = r->small + p * p, r->turned = r->a + p * rows, r->c = r->turned + p * rows, r->b = r->c + p * cols;
     return GSZ_OK;
 }
 
@@ -183,7 +239,7 @@ static double bits_left(const rounding *r, double noise) {
 static double weight_of_right(const gsz_lowrank *l, unsigned unit_bits) {
     double sum = 0;
     for (unsigned k = 0; k < l->rank; k++) {
-        double unit = power_of_two((int)l->up[k] - (int)l->shift - (int)unit_bits);
+        double unit = power_of_two(-(int)l->shift - (int)unit_bits);
         sum += unit * unit * integers_energy(l->a + k * l->rows, l->rows);
     }
     return sum / (double)l->rows;
@@ -234,24 +290,26 @@ static choice best_inner(const inner_choosing *q, unsigned most) {
     return best;
 }
 
-/* Room for b in finer units. */
+/* b in finer units, as a matrix of lanes; 0: no room for it. */
 static int refine_right(const rounding *r, float *to) {
-    const size_t n = r->out->rank * r->out->cols;
+    const size_t lanes = r->out->cols / r->space->taps, n = r->out->rank * r->space->taps;
     float largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        to[i] = r->b[i] * (float)(1 << INNER_BITS);
-        largest = GSZ_MAX(largest, to[i] < 0 ? -to[i] : to[i]);
-    }
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < lanes; j++) {
+            const float v = r->b[i * lanes + j] * (float)(1 << INNER_BITS);
+            to[j * n + i] = v;
+            largest = GSZ_MAX(largest, v < 0 ? -v : v);
+        }
     return largest < 16384 && r->out->shift + INNER_BITS <= 30;
 }
 
 static int split_at(gsz_work *work, rounding *r, const float *right, double precision, unsigned unit_bits, unsigned most) {
     gsz_lowrank *out = r->out;
-    const gsz_lowrank_options o = {.max_rank = GSZ_MIN(most, MOST_INNER(out->rank)), .iterations = 1, .saving = 1,
+    const gsz_lowrank_options o = {.max_rank = GSZ_MIN(most, MOST_INNER(out->rank)), .iterations = GSZ_MAX(r->space->iterations, 2u) - 1, .saving = 1, .turns = 1,
                                    .precision = INNER_PRECISION * (1 << INNER_BITS)};
     const unsigned taps = r->space->taps;
     gsz_lowrank_space inner;
-    GSZ_TRY(gsz_lowrank_decompose(work, right, out->rank * taps, out->cols / taps, &o, &inner));
+    GSZ_TRY(gsz_lowrank_decompose(work, right, out->cols / taps, out->rank * taps, &o, &inner));
     const inner_choosing q = {r, &inner, precision * precision, weight_of_right(out, unit_bits)};
     const choice best = best_inner(&q, most);
     int status = GSZ_OK;
@@ -284,14 +342,14 @@ static int split_right(gsz_work *work, rounding *r, double precision, unsigned u
     return status;
 }
 
-int gsz_lowrank_reserve(gsz_heap *heap, gsz_lowrank *l, unsigned rank, size_t rows, size_t cols) {
+int gsz_lowrank_reserve(gsz_heap *heap, gsz_lowrank *l, unsigned rank, size_t rows, size_t cols, int beside) {
     memset(l, 0, sizeof *l);
     l->rows = rows, l->cols = cols, l->shift = 1;
-    l->memory_size = (rows + cols) * rank * sizeof(int16_t);
+    l->memory_size = ((beside ? 2 : 1) * rows + cols) * rank * sizeof(int16_t);
     l->memory = gsz_alloc(heap, l->memory_size);
     GSZ_CHECK(l->memory != NULL, GSZ_E_MEMORY);
     memset(l->memory, 0, l->memory_size);
-    l->a = (int16_t *)l->memory, l->b = l->a + rank * rows;
+    l->sent = (int16_t *)l->memory, l->a = l->sent + (beside ? rank * rows : 0), l->b = l->a + rank * rows;
     return GSZ_OK;
 }
 
@@ -307,6 +365,13 @@ void gsz_lowrank_release_inner(gsz_heap *heap, gsz_lowrank *l) {
     gsz_lowrank_release(heap, l->inner);
     gsz_release(heap, l->inner, sizeof *l->inner);
     l->inner = NULL;
+}
+
+int gsz_lowrank_make_left(gsz_work *work, gsz_lowrank *l) {
+    if (l->turn > 0) return gsz_turn(work, l->sent, l->rank, l->rows, l->up, l->turn - 1, l->a);
+    for (unsigned k = 0; k < l->rank; k++)
+        for (size_t i = k * l->rows; i < (k + 1) * l->rows; i++) l->a[i] = (int16_t)((int32_t)l->sent[i] * (1 << l->up[k]));
+    return GSZ_OK;
 }
 
 int gsz_lowrank_reserve_basis(gsz_heap *heap, gsz_lowrank *l) {
@@ -325,10 +390,11 @@ int gsz_lowrank_factors(gsz_work *work, const gsz_lowrank_space *s, unsigned ran
     memset(&r, 0, sizeof r);
     r.space = s, r.kernels = work->kernels, r.out = out;
     GSZ_TRY(reserve_rounding(work, &r, rank));
-    GSZ_TRY(gsz_lowrank_reserve(work->heap, out, rank, s->rows, s->cols));
+    GSZ_TRY(gsz_lowrank_reserve(work->heap, out, rank, s->rows, s->cols, 1));
     double step = rounding_step(precision, rank);
     int fits = 0;
-    for (int trial = 0; !fits && trial < 20; trial++, step *= 2) fits = round_at(&r, rank, step, unit_bits);
+    r.turning = turns(s, rank);
+    for (int trial = 0; !fits && trial < 20; trial++, step *= 2) GSZ_TRY(round_at(work, &r, rank, step, unit_bits, &fits));
     if (!fits) r.rank = 0;
     keep_components(&r);
     take_all(&r);
@@ -362,7 +428,7 @@ void gsz_lowrank_rows(const gsz_kernels *kernels, const gsz_lowrank *l, const in
     int16_t a[GSZ_BASE_ROWS * (GSZ_MAX_RANK + 1)], *to = a;
     for (unsigned r = 0; r < GSZ_BASE_ROWS; r++) {
         const size_t i = row[GSZ_MIN(r, n - 1)];                /* rows too many repeat the last one, for nobody */
-        for (unsigned k = 0; k < l->rank; k++) *to++ = (int16_t)((int32_t)l->a[k * l->rows + i] * (1 << l->up[k]));
+        for (unsigned k = 0; k < l->rank; k++) *to++ = l->a[k * l->rows + i];
         if (l->rank % 2) *to++ = 0;
     }
     kernels->lowrank_rows(a, npairs, pairs, l->cols, l->shift, base, stride);
@@ -380,24 +446,24 @@ int gsz_lowrank_subtract(gsz_work *work, const gsz_lowrank *l, const int16_t *pa
     return GSZ_OK;
 }
 
-/* A block of rows of b from as many of the inner sum. */
-static void store_rows(const int32_t *sum, size_t n, int16_t *to) {
-    for (size_t j = 0; j < n; j++) to[j] = (int16_t)GSZ_MAX(-32767, GSZ_MIN(sum[j], 32767));
+/* Lanes of b from as many rows of the inner sum. */
+static void store_lanes(const int32_t *sum, size_t n, size_t cols, size_t lanes, int16_t *to) {
+    for (size_t c = 0; c < cols; c++)
+        for (size_t j = 0; j < n; j++) to[c * lanes + j] = (int16_t)GSZ_MAX(-32767, GSZ_MIN(sum[j * cols + c], 32767));
 }
 
 int gsz_lowrank_expand(gsz_work *work, gsz_lowrank *l) {
     const gsz_lowrank *inner = l->inner;
-    const size_t cols = inner->cols;
+    const size_t lanes = inner->rows, cols = inner->cols;
     const size_t size = GSZ_BASE_ROWS * cols * sizeof(int32_t) + GSZ_LOWRANK_PAIRS(inner->rank) * 2 * cols * sizeof(int16_t);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, size));
     int32_t *sum = (int32_t *)work->lowrank.data;
     int16_t *right = (int16_t *)(void *)(sum + GSZ_BASE_ROWS * cols);
     gsz_lowrank_pairs(inner, right);
-    for (size_t i = 0; i < inner->rows; i += GSZ_BASE_ROWS) {
-        const size_t row[GSZ_BASE_ROWS] = {i, i + 1, i + 2, i + 3};
-        const unsigned n = (unsigned)GSZ_MIN((size_t)GSZ_BASE_ROWS, inner->rows - i);
-        gsz_lowrank_rows(work->kernels, inner, right, row, n, sum, cols);
-        store_rows(sum, n * cols, l->b + i * cols);
+    for (size_t j = 0; j < lanes; j += GSZ_BASE_ROWS) {
+        const size_t row[GSZ_BASE_ROWS] = {j, j + 1, j + 2, j + 3}, n = GSZ_MIN((size_t)GSZ_BASE_ROWS, lanes - j);
+        gsz_lowrank_rows(work->kernels, inner, right, row, (unsigned)n, sum, cols);
+        store_lanes(sum, n, cols, lanes, l->b + j);
     }
     return GSZ_OK;
 }

@@ -209,14 +209,30 @@ static void sample_widths(sampler *s, const int32_t *sums, const gsz_row_widths 
     }
 }
 
+/* Sampled lanes of a row that is shorter than the first: those before its end. */
+static size_t lanes_there(const sampler *s, size_t row) {
+    const size_t real = gsz_view_row(&s->t->view, row);
+    size_t n = 0;
+    for (size_t from = 0; from < s->view.lanes; from += BLOCK) {
+        const size_t lane = from / BLOCK * s->block_step;
+        n += GSZ_MIN(GSZ_MIN((size_t)BLOCK, s->view.lanes - from), real - GSZ_MIN(lane, real));
+    }
+    return n;
+}
+
 static void sample_row(const gsz_kernels *kernels, sampler *s, size_t i) {
     const size_t stride = s->row.stride, n = s->view.lanes, group = s->view.matrix ? stride : 0;
     const int32_t scale = gsz_scale_width(s->t->scales[i]);
     gsz_row_widths w;
     gsz_model_widths(&s->row, &s->t->weights, scale, &w);
-    for (unsigned tap = 0; tap < s->view.taps; tap++, s->count += n) {
+    for (unsigned tap = 0; tap < s->view.taps; tap++) {
         sample_widths(s, s->row.sums + tap * group, &w, scale);
         sample_step(kernels, s, i, tap);
+        s->count += s->t->view.shorter > 0 ? lanes_there(s, i) : n;
+    }
+    if (s->row.relative) {
+        gsz_model_sum_relative(&s->row, scale);
+        return;
     }
     for (unsigned tap = 0; tap < s->view.taps; tap++)
         s->row.total += kernels->model_sum(s->row.d + tap * stride, n, s->row.sums + tap * group);
@@ -233,6 +249,7 @@ static int take_sample(gsz_work *work, sampler *s) {
     int32_t *memory = (int32_t *)work->model.data;
     gsz_model_row_init(&s->view, memory, &s->row);
     s->row.rounds = s->t->rounds;
+    s->row.relative = s->t->set == GSZ_SET_FACTORS;
     memset(memory + state, 0, (3 + GSZ_MAX_PAST) * stride * sizeof *memory);
     s->mean_of_step = memory + state, s->y = s->mean_of_step + stride, s->offset = s->y + stride;
     for (unsigned k = 0; k < GSZ_MAX_PAST; k++) s->past[k] = s->offset + (k + 1) * stride;
@@ -308,6 +325,49 @@ static int too_noisy(const sampler *s, double sum) {
     return size * size * (double)s->t->view.elements < LEAST_RESIDUALS || (s->t->view.matrix && size < LEAST_OF_MATRIX);
 }
 
+/* ---- widths of taps: what the others leave of them, where that is worth its bits */
+
+#define TAP_GAIN 0.32          /* bits that a width off by an octave wastes, squared and for a value that is worth any */
+#define TAP_COST 30           /* bits */
+
+static double worth_of(double width) { return width < 0.1 ? 5 * width : 0.45 + 0.55 * GSZ_MIN(width, 1.0); }
+
+/* Observed and predicted widths of each tap, by the weights that the fit had. */
+static void sum_taps(const gsz_kernels *kernels, const sampler *s, const float *v, float floor, const float *w, double *seen, double *told) {
+    chunk c;
+    normal unused;
+    begin_fit(s, &c, &unused);
+    const size_t n = s->view.lanes;
+    for (size_t from = 0; from < s->count; from += CHUNK) {
+        set_chunk(s, from, &c);
+        kernels->fit_dot(c.f + MEAN, s->nmeans, v, c.n, c.predicted);
+        kernels->fit_left(c.f[TARGET], c.predicted, c.bins[0], WHOLE, c.n, c.left);
+        kernels->fit_dot(c.widths, 3 + s->t->rounds, w, c.n, c.size);
+        kernels->fit_weights(c.size, c.bins, floor, c.n, c.weight);
+        for (size_t j = 0; j < c.n; j++) {
+            const size_t tap = (from + j) / n % s->view.taps;
+            seen[tap] += (double)c.left[j] * (double)c.weight[j];
+            told[tap] += (double)c.size[j] * (double)c.weight[j];
+        }
+    }
+}
+
+static void fit_taps(const gsz_kernels *kernels, const sampler *s, const float *v, float floor, const float *w, double width, gsz_model_weights *out) {
+    double seen[GSZ_MAX_TAPS] = {0}, told[GSZ_MAX_TAPS] = {0}, gain = 0;
+    const unsigned taps = s->view.taps;
+    const double values = (double)s->t->view.elements / (double)taps * worth_of(width) * TAP_GAIN;
+    if (s->view.matrix || taps == 1) return;
+    sum_taps(kernels, s, v, floor, w, seen, told);
+    for (unsigned tap = 0; tap < taps; tap++) {
+        const double octaves = seen[tap] > 0 && told[tap] > 0 ? gsz_log_2(seen[tap] / told[tap]) : 0;
+        const double whole = gsz_round_double(octaves * (1 << GSZ_LOG_BITS));
+        out->tap[tap] = (int8_t)GSZ_MAX(-GSZ_MOST_TAP, GSZ_MIN(whole, GSZ_MOST_TAP));
+        gain += octaves * octaves * values - TAP_COST;
+    }
+    out->by_tap = gain > 0;
+    if (!out->by_tap) memset(out->tap, 0, sizeof out->tap);
+}
+
 static int fit(gsz_work *work, gsz_modelled *t, const void *x, int closed) {
     sampler s;
     float first[WIDTHS], w[WIDTHS], v[GSZ_FEATURES] = {0};
@@ -332,6 +392,8 @@ static int fit(gsz_work *work, gsz_modelled *t, const void *x, int closed) {
     for (unsigned k = 0; k < t->rounds; k++) t->weights.past[k] = rounded_weight(w[3 + k]);
     memset(t->weights.mean, 0, sizeof t->weights.mean);
     for (unsigned k = 0; k < s.nmeans; k++) t->weights.mean[s.mean[k]] = rounded_weight(v[k]);
+    const double bin = (double)((uint32_t)1 << t->weights.unit_bits);
+    fit_taps(work->kernels, &s, v, floor, w, sum / bin / (double)s.count, &t->weights);
     return GSZ_OK;
 }
 

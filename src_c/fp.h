@@ -62,4 +62,15 @@ static inline double gsz_square_root(double v) {
 GSZ_INLINE double gsz_abs_double(double v) { return gsz_double_of_bits(gsz_bits_of_double(v) & INT64_MAX); }
 GSZ_INLINE int gsz_is_finite(double v) { return (gsz_bits_of_double(v) & 0x7ff0000000000000u) != 0x7ff0000000000000u; }
 
+/* log2 of a positive normal number: the exponent, and the series of artanh for the fraction. */
+GSZ_INLINE double gsz_log_2(double v) {
+    uint64_t bits = gsz_bits_of_double(v);
+    int exponent = (int)(bits >> 52) - 1023;
+    double m = gsz_double_of_bits((bits & 0xfffffffffffffu) | (uint64_t)1023 << 52);
+    if (m > 1.4142135623730951) m *= 0.5, exponent++;
+    double z = (m - 1) / (m + 1), s = z * z;
+    double series = 1 + s * (1.0 / 3 + s * (1.0 / 5 + s * (1.0 / 7 + s * (1.0 / 9 + s * (1.0 / 11)))));
+    return (double)exponent + 2.8853900817779268 * z * series;
+}
+
 #endif

@@ -10,7 +10,7 @@ static unsigned usual_unit_bits(const gsz_modelled *t) { return gsz_is_phased(t)
 
 /* ---- low rank: a by live rows; b as the rows of the tensor are */
 static gsz_pair_shape outer_shape(const gsz_structure *s) {
-    gsz_pair_shape p = {s->scales, {0}, {0}, s->t.rounds > 0 ? &s->t : NULL};
+    gsz_pair_shape p = {s->scales, {0}, {0}, !s->t.view.matrix && s->t.view.taps > 1, s->t.rounds > 0 ? &s->t : NULL};
     size_t live = 0;
     for (size_t i = 0; i < s->t.view.rows; i++) if (p.live[i] != 0) live++;
     p.left = gsz_view_of_row(live, 1, 1);

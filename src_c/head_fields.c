@@ -1,6 +1,7 @@
 #include "head_fields.h"
 
 #define WEIGHT_ORDER 5u
+#define TAP_ORDER 2u
 
 /* ---- weights: as they are without a fit, or one by one; families that this view does not have are left out */
 
@@ -18,9 +19,11 @@ static int default_weights(const gsz_modelled *t) {
     return same;
 }
 
+static int may_tell_taps(const gsz_modelled *t) { return !t->view.matrix && t->view.taps > 1; }
+
 int gsz_put_weights(gsz_bit_sink *side, const gsz_modelled *t) {
     const gsz_model_weights *w = &t->weights;
-    GSZ_TRY(gsz_sink_reserve(side, (3 + GSZ_MAX_PAST + GSZ_FEATURES) * GSZ_NUMBER_BITS / 8 + 1));
+    GSZ_TRY(gsz_sink_reserve(side, (3 + GSZ_MAX_PAST + GSZ_FEATURES + GSZ_MAX_TAPS) * GSZ_NUMBER_BITS / 8 + 1));
     int fitted = !default_weights(t);
     gsz_bits_put(&side->bits, (uint64_t)fitted, 1);
     if (!fitted) return GSZ_OK;
@@ -30,6 +33,9 @@ int gsz_put_weights(gsz_bit_sink *side, const gsz_modelled *t) {
     for (unsigned k = 0; k < t->rounds; k++) gsz_number_put(&side->bits, WEIGHT_ORDER, gsz_zigzag(w->past[k]));
     for (unsigned k = 0; k < GSZ_FEATURES; k++)
         if (has_feature(t, k)) gsz_number_put(&side->bits, WEIGHT_ORDER, gsz_zigzag(w->mean[k]));
+    if (!may_tell_taps(t)) return GSZ_OK;
+    gsz_bits_put(&side->bits, w->by_tap != 0, 1);
+    for (unsigned tap = 0; w->by_tap && tap < t->view.taps; tap++) gsz_number_put(&side->bits, TAP_ORDER, gsz_zigzag(w->tap[tap]));
     return GSZ_OK;
 }
 
@@ -37,6 +43,16 @@ static int get_weight(gsz_bitreader *side, int32_t *weight) {
     uint32_t v;
     GSZ_CHECK(gsz_number_get(side, WEIGHT_ORDER, &v), GSZ_E_SECTION);
     *weight = gsz_zigzag_back(v);
+    return GSZ_OK;
+}
+
+static int get_taps(gsz_bitreader *side, gsz_modelled *t) {
+    uint32_t v;
+    t->weights.by_tap = 1;
+    for (unsigned tap = 0; tap < t->view.taps; tap++) {
+        GSZ_CHECK(gsz_number_get(side, TAP_ORDER, &v) && v <= 2 * GSZ_MOST_TAP, GSZ_E_SECTION);
+        t->weights.tap[tap] = (int8_t)gsz_zigzag_back(v);
+    }
     return GSZ_OK;
 }
 
@@ -50,7 +66,7 @@ int gsz_get_weights(gsz_bitreader *side, gsz_modelled *t, unsigned unit_bits) {
     for (unsigned k = 0; k < t->rounds; k++) GSZ_TRY(get_weight(side, &w->past[k]));
     for (unsigned k = 0; k < GSZ_FEATURES; k++)
         if (has_feature(t, k)) GSZ_TRY(get_weight(side, &w->mean[k]));
-    return GSZ_OK;
+    return may_tell_taps(t) && gsz_bits_get(side, 1) != 0 ? get_taps(side, t) : GSZ_OK;
 }
 
 /* ---- scales: that of the first live row, from that of the head before; then of all rows as one step: the difference to the live

@@ -36,6 +36,8 @@ struct gsz_model_weights;
 struct gsz_row_widths;
 struct gsz_dither;
 
+#define GSZ_TURN_WIDE 16u
+#define GSZ_TURN_RATIO 13u      /* bits: a column has at most twice a reflection */
 #define GSZ_BASE_ROWS 4u            /* of low rank, made together */
 #define GSZ_FIT_LANES 8u
 #define GSZ_FIT_MOST 5u
@@ -103,8 +105,8 @@ typedef struct gsz_kernels {
     void (*rans_decode)(struct gsz_rans_decoder *d, const uint8_t *context, size_t n, uint8_t *symbol);
 
     /* The gradient model's loops over the lanes of a step; see model_tmpl.h. */
-    unsigned (*model_contexts)(const struct gsz_row_widths *w, const int32_t *sums, const int32_t *const *past, size_t n,
-                               uint8_t *context, uint8_t *raw);
+    void (*model_logs)(const struct gsz_row_widths *w, const int32_t *sums, const int32_t *const *past, size_t n, int16_t *log);
+    unsigned (*model_contexts)(const struct gsz_row_widths *w, const int16_t *log, size_t n, uint8_t *context, uint8_t *raw);
     void (*model_means)(const struct gsz_model_row *row, const struct gsz_model_weights *w, unsigned tap, size_t n,
                         const int32_t *base, int32_t *mean);
     void (*model_align)(const int32_t *mean, size_t n, unsigned unit_bits, int32_t *centre);
@@ -136,11 +138,17 @@ typedef struct gsz_kernels {
 
     /* Low rank (lowrank_tmpl.h).  Product: c (rows x n) = a (rows x depth, any strides) * b (depth x n).  Gram:
      * g (p x p, upper triangle) = y^T y, p a multiple of 8 up to 136.  Rows: the base of GSZ_BASE_ROWS rows from pairs of
-     * components: a shifted, 2 * pairs numbers a row, and b as gsz_lowrank_pairs lays it out. */
+     * components: 2 * pairs numbers a row, and b as gsz_lowrank_pairs lays it out. */
     void (*lowrank_product)(const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row,
                             size_t rows, size_t depth, size_t n, float *c, size_t c_row);
     void (*lowrank_gram)(const float *y, size_t rows, size_t p, double *g);
     void (*lowrank_rows)(const int16_t *a, unsigned pairs, const int16_t *b, size_t cols, unsigned shift, int32_t *base, size_t stride);
+
+    /* Turned factors (turn_tmpl.h): sum of products modulo 2^32, and y less ratio / 2^GSZ_TURN_RATIO of v, cut to +-32767; n is a
+     * multiple of GSZ_TURN_WIDE.  Away: x of n + 1 lanes, whose part along v, `last` on lane n, is taken twice; scale = 2 / v^T v. */
+    uint32_t (*turn_dot)(const int16_t *v, const int16_t *y, size_t n);
+    void (*turn_subtract)(const int16_t *v, size_t n, int32_t ratio, int16_t *y);
+    void (*turn_away)(const float *v, size_t n, float last, float scale, float *x);
 
     /* Sum of |x| over the finite ones of n values; adds how many are finite, and how many are
      * above eb or no numbers. */

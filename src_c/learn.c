@@ -22,6 +22,7 @@ static const gsz_lowrank_options thorough[2] = {
     {.max_rank = 63, .iterations = 2, .precision = 0.1, .saving = 1},
 };
 #define COARSER 1.4
+#define LARGE ((uint64_t)1 << 18)       /* elements, that one more iteration pays for */
 #define SURE 0.1                    /* share of all bits: low rank that is predicted to save as much need not prove itself */
 /* Where no rank is predicted to pay: few components, finely rounded, sometimes do. */
 #define UNPREDICTED_RANK 4u
@@ -176,6 +177,8 @@ static gsz_lowrank_options options_for(const gsz_structure *s, const gsz_lowrank
     gsz_lowrank_options o = usual[v->matrix != 0];
     o.unit_bits = s->t.weights.unit_bits;
     o.taps = v->matrix ? 1 : v->taps;
+    o.iterations += o.iterations > 1 && v->elements >= LARGE;
+    o.turns = memchr(s->scales, 0, v->rows) == NULL;
     return o;
 }
 
@@ -220,6 +223,17 @@ static int try_rank(search *q, unsigned rank, double precision, int *better) {
     return status;
 }
 
+/* Where steps of a third are many components, and one of 1.4 many bits: half as far either way. */
+#define MANY 64u
+#define FINER 1.18
+static int refine(search *q) {
+    int better;
+    GSZ_TRY(try_rank(q, GSZ_MIN(q->rank + q->rank / 6, q->space.count), q->precision, &better));
+    if (!better) GSZ_TRY(try_rank(q, q->rank - q->rank / 6, q->precision, &better));
+    GSZ_TRY(try_rank(q, q->rank, q->precision * FINER, &better));
+    return better ? GSZ_OK : try_rank(q, q->rank, q->precision / FINER, &better);
+}
+
 /* From a rank, larger ones as long as that pays, or smaller ones; then finer and coarser factors. */
 static int climb(search *q, unsigned rank, double precision) {
     int better, larger = 0;
@@ -232,6 +246,7 @@ static int climb(search *q, unsigned rank, double precision) {
     for (unsigned next = rank - (rank + 2) / 3; better && next > 0; next -= (next + 2) / 3) GSZ_TRY(try_rank(q, next, precision, &better));
     if (q->rank == 0) return GSZ_OK;
     GSZ_TRY(try_rank(q, q->rank, q->precision * COARSER, &better));
+    if (q->rank >= MANY) return refine(q);
     if (better || !q->s->t.view.matrix) return GSZ_OK;          /* finer ones hardly ever pay for kernels */
     return try_rank(q, q->rank, q->precision / COARSER, &better);
 }

@@ -393,7 +393,7 @@ int gsz_lowrank_decompose(gsz_work *work, const float *x, size_t rows, size_t co
                           const gsz_lowrank_options *o, gsz_lowrank_space *s) {
     memset(s, 0, sizeof *s);
     s->x = x, s->rows = rows, s->cols = cols, s->saving = o->saving;
-    s->taps = GSZ_MAX(o->taps, 1u), s->iterations = o->iterations;
+    s->taps = GSZ_MAX(o->taps, 1u), s->iterations = o->iterations, s->turns = o->turns;
     if (o->max_rank == 0 || GSZ_MIN(rows, cols) < LEAST_SIDE || rows * cols < LEAST_ELEMENTS) return GSZ_OK;
     gsz_lowrank_options limited = *o;
     size_t p = subspace_columns(rows, cols, GSZ_MIN(o->max_rank, GSZ_MAX_RANK)), most = GSZ_MIN(p, GSZ_MAX_RANK);

@@ -2,10 +2,11 @@
  *
  * Both ends make the base of row i from the factors (format.md), in units of bin / 2^f:
  *
- *   base[c] = (sum over k of (a[k][i] << up[k]) * b[k][c] + 2^(shift - 1)) >> shift      modulo 2^32, as int32
+ *   base[c] = (sum over k of a[k][i] * b[k][c] + 2^(shift - 1)) >> shift      modulo 2^32, as int32
  *
- * with |a << up| and |b| at most 32767 and shift in 1..30.  Of kernels b, as a matrix of (component and tap) x lanes, may be such
- * a sum itself: both channels of a convolution span few dimensions (the Tucker-2 decomposition).
+ * with |a| and |b| at most 32767 and shift in 1..30.  a is sent as integers to be shifted, or turned (turn.h).  Of kernels b, as a
+ * matrix of lanes x (component and tap), may be such a sum itself: both channels of a convolution span few dimensions (the
+ * Tucker-2 decomposition).
  *
  * Everything else here is the encoder's: a randomised subspace iteration, a rank chosen by predicted bits, and rounding.  It uses + - * / in a fixed order only, so
  * that the same input gives the same factors everywhere. */
@@ -25,6 +26,7 @@ typedef struct {
     unsigned unit_bits;     /* f */
     unsigned taps;          /* of a row, one after another; above 1, b may be a product */
     unsigned sample;        /* a is found by so many columns for each of the subspace; 0 = all of them */
+    int turns;              /* a may be turned: every row has it */
 } gsz_lowrank_options;
 
 /* Leading components of a matrix, best first.  The components of a lower rank are the first ones of a higher.
@@ -33,6 +35,7 @@ typedef struct {
     const float *x;
     size_t rows, cols;
     unsigned taps, iterations;
+    int turns;
     unsigned count;         /* components; 0 = none worth having */
     float *left;            /* count x rows: orthonormal columns */
     double *energy;         /* of each component, bins^2, falling */
@@ -47,7 +50,8 @@ typedef struct {
 typedef struct gsz_lowrank {
     unsigned rank, shift;
     uint8_t up[GSZ_MAX_RANK];
-    int16_t *a, *b;
+    unsigned turn;                      /* 1 + the fraction of a turned a (turn.h); 0: a is sent << up */
+    int16_t *sent, *a, *b;              /* sent: what stands for a; decoders have it in the place of a */
     size_t rows, cols;
     struct gsz_lowrank *inner;          /* whose sum b is, or is near; NULL = b stands for itself */
     uint32_t *basis;                    /* of an inner one: rows of the round before that its b is, so that the sum is near; or NULL */
@@ -83,13 +87,15 @@ void gsz_lowrank_scale(gsz_lowrank_space *space, double by, size_t n);
 void gsz_lowrank_space_release(gsz_heap *heap, gsz_lowrank_space *space);
 void gsz_lowrank_release(gsz_heap *heap, gsz_lowrank *lowrank);
 
-/* Memory for factors, all of it zeros, and for an inner pair, which has none yet. */
-int gsz_lowrank_reserve(gsz_heap *heap, gsz_lowrank *lowrank, unsigned rank, size_t rows, size_t cols);
+/* Memory for factors, all of it zeros, with what is sent beside a or in its place; and for an inner pair, which has none yet. */
+int gsz_lowrank_reserve(gsz_heap *heap, gsz_lowrank *lowrank, unsigned rank, size_t rows, size_t cols, int beside);
 int gsz_lowrank_reserve_inner(gsz_heap *heap, gsz_lowrank *lowrank);
 void gsz_lowrank_release_inner(gsz_heap *heap, gsz_lowrank *lowrank);
+/* a from what is sent. */
+int gsz_lowrank_make_left(gsz_work *work, gsz_lowrank *lowrank);
 /* For the numbers of GSZ_MAX_RANK rows. */
 int gsz_lowrank_reserve_basis(gsz_heap *heap, gsz_lowrank *lowrank);
-/* b as the sum that `inner` is: of (rank * taps) x lanes; what is beyond its integers becomes the last of them. */
+/* b from the sum that `inner` is, of lanes x (rank * taps); what is beyond its integers becomes the last of them. */
 int gsz_lowrank_expand(gsz_work *work, gsz_lowrank *lowrank);
 
 /* b as the kernel lowrank_rows takes it, components in pairs, the last one perhaps with zeros: GSZ_LOWRANK_PAIRS(rank) * 2 *

@@ -4,6 +4,7 @@
 
 #include "fp.h"
 #include "lowrank.h"
+#include "turn.h"
 
 #define GSZ_COMPONENT_BITS 16.0     /* width and shift of one component */
 #define ROUND_UP(n) (((n) + 7) & ~(size_t)7)
@@ -24,17 +25,6 @@ GSZ_INLINE double inverse_root(double v) { return inverse_root_in(v, 3); }
 
 GSZ_INLINE double root(double v) { return v > 1e-290 ? v * inverse_root(v) : 0; }
 
-/* log2 of a positive normal number: the exponent, and the series of artanh for the fraction. */
-GSZ_INLINE double log_2(double v) {
-    uint64_t bits = gsz_bits_of_double(v);
-    int exponent = (int)(bits >> 52) - 1023;
-    double m = gsz_double_of_bits((bits & 0xfffffffffffffu) | (uint64_t)1023 << 52);
-    if (m > 1.4142135623730951) m *= 0.5, exponent++;
-    double z = (m - 1) / (m + 1), s = z * z;
-    double series = 1 + s * (1.0 / 3 + s * (1.0 / 5 + s * (1.0 / 7 + s * (1.0 / 9 + s * (1.0 / 11)))));
-    return (double)exponent + 2.8853900817779268 * z * series;
-}
-
 GSZ_INLINE double power_of_two(int n) { return gsz_double_of_bits((uint64_t)(1023 + n) << 52); }
 
 /* ---- predicted bits */
@@ -53,7 +43,7 @@ static const uint16_t gsz_laplacian[15 * 8 + 1] = {
 
 GSZ_INLINE double laplacian_bits(double variance) {
     if (!(variance >= 0x1p-9)) return 0;
-    if (variance >= 64) return 0.5 * log_2(variance) + 1.9427;
+    if (variance >= 64) return 0.5 * gsz_log_2(variance) + 1.9427;
     uint64_t bits = gsz_bits_of_double(variance) - ((uint64_t)(1023 - 9) << 52);
     const uint16_t *t = gsz_laplacian + (bits >> 49);
     double part = (double)(uint32_t)(bits >> 17) * 0x1p-32;     /* what follows the three bits of the index */
@@ -69,7 +59,7 @@ GSZ_INLINE double rows_bits(const double *energy, size_t rows, size_t cols, doub
 
 /* Bits of one integer of root mean square `width`. */
 GSZ_INLINE double factor_bits(double width) {
-    double bits = log_2(4.13 * (width + 0.3));
+    double bits = gsz_log_2(4.13 * (width + 0.3));
     return GSZ_MAX(bits, 0.2);
 }
 
@@ -86,9 +76,12 @@ GSZ_INLINE double b_length(const gsz_lowrank_space *s, unsigned rank) {
     return (double)(s->taps > 1 ? GSZ_MIN(s->cols, s->cols / s->taps + (size_t)s->taps * rank) : s->cols);
 }
 
+GSZ_INLINE int turns(const gsz_lowrank_space *s, unsigned rank) { return s->turns && gsz_may_turn(rank, s->rows); }
+
 GSZ_INLINE double predicted_cost(const gsz_lowrank_space *s, unsigned rank, double precision) {
-    double step = rounding_step(precision, rank), sum = 0, length = (double)s->rows + b_length(s, rank);
-    for (unsigned k = 0; k < rank; k++) sum += GSZ_COMPONENT_BITS + length * factor_bits(component_size(s, k) / step);
+    const double step = rounding_step(precision, rank), less = turns(s, rank) ? 1 : 0;
+    double sum = 0, length = (double)s->rows + b_length(s, rank);
+    for (unsigned k = 0; k < rank; k++, length -= less) sum += GSZ_COMPONENT_BITS + length * factor_bits(component_size(s, k) / step);
     return sum;
 }
 

@@ -38,12 +38,35 @@ void gsz_model_widths(const gsz_model_row *row, const gsz_model_weights *w, int3
     }
     /* mean of the sums, and 1/16 bin a row for columns of which little is known */
     uint64_t cells = row->matrix ? row->lanes * row->taps : row->lanes, steps = row->matrix ? row->rows : row->rows * row->taps;
-    uint64_t mean = row->total / cells + ((steps << w->unit_bits) >> 4) + 1;
+    uint64_t mean = row->total / cells + (row->relative ? 0 : (steps << w->unit_bits) >> 4) + 1;
     while (mean >> out->down >= 256) out->down++;
     uint32_t ratio = ((uint32_t)scale << 8) / (uint32_t)(mean >> out->down);
     while (ratio >> out->up >= 65536) out->up++;
     out->ratio = ratio >> out->up;
     out->column = w->column;
+}
+
+/* Factors: their rows fall in size by orders of magnitude. */
+#define FADING 4u               /* 1/16 a row */
+#define PART_BITS 12u           /* d is of 16 times less than a scale */
+#define LARGEST_PART 65536u
+
+void gsz_model_sum_relative(gsz_model_row *row, int32_t scale) {
+    const uint64_t inverse = ((uint64_t)1 << (PART_BITS + 10)) / (uint32_t)scale;
+    row->total = 0;
+    for (unsigned group = 0; group < (row->matrix ? row->taps : 1); group++) {
+        int32_t *sums = row->sums + group * row->stride;
+        for (size_t j = 0; j < row->lanes; j++) sums[j] -= sums[j] >> FADING;
+        for (unsigned tap = group; tap < (row->matrix ? group + 1 : row->taps); tap++) {
+            const int32_t *d = row->d + tap * row->stride;
+            for (size_t j = 0; j < row->lanes; j++) {
+                const uint64_t part = (uint64_t)(d[j] < 0 ? -d[j] : d[j]) * inverse >> 10;
+                sums[j] += (int32_t)GSZ_MIN(part, (uint64_t)LARGEST_PART);
+            }
+        }
+        for (size_t j = 0; j < row->lanes; j++) row->total += (uint64_t)sums[j];
+    }
+    row->rows++;
 }
 
 /* splitmix64's finaliser. */

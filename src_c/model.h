@@ -59,7 +59,12 @@ typedef struct gsz_model_weights {
     int32_t constant, row, column;              /* width: 1/16 bin, row scale, row scale x column mean / total, */
     int32_t past[GSZ_MAX_PAST];                 /* |value| of earlier rounds */
     int32_t mean[GSZ_FEATURES];
+    int by_tap;                                 /* kernels whose taps have widths of their own: */
+    int8_t tap[GSZ_MAX_TAPS];                   /* how much wider, in 1/16 octave */
 } gsz_model_weights;
+#define GSZ_LOG_BITS 4u
+#define GSZ_MOST_TAP (4 << GSZ_LOG_BITS)        /* either way */
+#define GSZ_WIDEST ((int32_t)((127 + 24) << GSZ_LOG_BITS) - 1)         /* logarithm of 2^24 - 1, as the first bits of a float */
 
 /* What a step may know: this row so far, and column sums of the rows before. */
 typedef struct gsz_model_row {
@@ -73,6 +78,7 @@ typedef struct gsz_model_row {
     int32_t *sums;                              /* column sums of |d|: one array for kernels, one a tap for matrices */
     uint64_t total;                             /* of all sums */
     size_t rows;                                /* summed up */
+    int relative;                               /* sums are of |d| as parts of the row's scale, and fade */
 } gsz_model_row;
 
 /* Lanes in whole vectors: what loops over a step really do, and what its arrays have room for. */
@@ -90,8 +96,13 @@ typedef struct gsz_row_widths {
     int32_t base, column;
     uint32_t ratio;
     unsigned down, up, unit_bits, narrowest, widths, fine, rounds;      /* fine: more bits of a context than a half octave */
+    int32_t tap;                                /* of the step: added to the logarithm, in 1/16 octave */
     int32_t past[GSZ_MAX_PAST];
 } gsz_row_widths;
+/* Logarithm of the first context, in the parts that contexts have. */
+GSZ_INLINE int32_t gsz_first_width(const gsz_row_widths *w) {
+    return (254 + 2 * (int32_t)(w->unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)w->narrowest) * (1 << w->fine);
+}
 void gsz_model_widths(const gsz_model_row *row, const gsz_model_weights *w, int32_t scale, gsz_row_widths *out);
 
 /* Random offsets (format.md 7.8): of bins, in units, from what is drawn for a lane of a row. */
@@ -108,6 +119,8 @@ int gsz_model_learns(const gsz_model_weights *w);
 size_t gsz_model_stride(const gsz_view *view);
 size_t gsz_model_groups(const gsz_view *view);
 size_t gsz_model_row_size(const gsz_view *view);
+/* The row's |d| in relative sums. */
+void gsz_model_sum_relative(gsz_model_row *row, int32_t scale);
 void gsz_model_row_init(const gsz_view *view, int32_t *memory, gsz_model_row *row);
 
 #endif

@@ -13,13 +13,9 @@
 #undef FEATURE
 
 #ifndef OWN_TWINS
-/* Contexts and raw low bits of n lanes of one array of column sums, and of `past` where rounds are known; returns the most
- * raw bits of a lane. */
-static unsigned NAME(model_contexts)(const gsz_row_widths *w, const int32_t *restrict sums, const int32_t *const *past, size_t n,
-                                     uint8_t *restrict context, uint8_t *restrict raw) {
-    const int32_t narrowest = 2 * (int32_t)(w->unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)w->narrowest;
-    const int32_t top = (int32_t)w->widths - 2;
-    uint8_t most = 0;
+/* Logarithms of the widths of n lanes, of one array of column sums and of `past` where rounds are known: in 1/16 octave, from
+ * exponent and first bits of the mantissa of a float, which holds 24 bits exactly. */
+static void NAME(model_logs)(const gsz_row_widths *w, const int32_t *restrict sums, const int32_t *const *past, size_t n, int16_t *restrict log) {
     for (size_t j = 0; j < gsz_wide(n); j++) {
         int32_t sum = sums[j] >> w->down;
         uint32_t cell = ((uint32_t)(sum < 32767 ? sum : 32767) * w->ratio) >> 8 << w->up;
@@ -28,8 +24,17 @@ static unsigned NAME(model_contexts)(const gsz_row_widths *w, const int32_t *res
             s = gsz_wrap_add(s, gsz_wrap_mul(w->past[k], (past[k][j] < 0 ? -past[k][j] : past[k][j]) * (1 << GSZ_WIDTH_BITS)));
         s >>= GSZ_WEIGHT_BITS;
         s = s < 1 ? 1 : s > 0xffffff ? 0xffffff : s;
-        /* half octaves, or finer: exponent and first bits of the mantissa of a float, which holds 24 bits exactly */
-        int32_t size = (int32_t)(gsz_bits_of_float((float)s) >> (22 - w->fine)) - (254 + narrowest) * (1 << w->fine);
+        log[j] = (int16_t)(gsz_bits_of_float((float)s) >> (23 - GSZ_LOG_BITS));
+    }
+}
+
+/* Contexts and raw low bits of n lanes, in half octaves or finer; returns the most raw bits of a lane. */
+static unsigned NAME(model_contexts)(const gsz_row_widths *w, const int16_t *restrict log, size_t n, uint8_t *restrict context, uint8_t *restrict raw) {
+    const int32_t first = gsz_first_width(w), top = (int32_t)w->widths - 2;
+    uint8_t most = 0;
+    for (size_t j = 0; j < gsz_wide(n); j++) {
+        int32_t size = log[j] + w->tap;
+        size = ((size < GSZ_WIDEST ? size : GSZ_WIDEST) >> (GSZ_LOG_BITS - 1 - w->fine)) - first;
         size = size < 0 ? 0 : size;
         int32_t half = size >> w->fine, bits = half < top ? 0 : (half - top) >> 1;
         context[j] = (uint8_t)(size - 2 * bits * (1 << w->fine));

@@ -4,10 +4,12 @@
 #include "head_fields.h"
 #include "row_basis.h"
 #include "scales.h"
+#include "turn.h"
 
 #define GAP_ORDER 2u
 #define SHIFT_BITS 5u
 #define UP_BITS 4u
+#define TURN_BITS 4u
 
 /* ---- factors: matrices of integers, a row a component, under the model themselves (bins and units of 1) */
 
@@ -67,11 +69,9 @@ gsz_view gsz_view_of_row(size_t lanes, unsigned taps, unsigned side) {
 
 static int is_live(const gsz_pair_shape *p, size_t row) { return p->live == NULL || p->live[row] != 0; }
 
-/* b as a pair: of kernels, a component's taps each with all lanes. */
-static int may_split(const gsz_pair_shape *p) { return !p->right.matrix && p->right.taps > 1; }
-
+/* b as a pair, of kernels: of lanes, and of taps of all components. */
 static gsz_pair_shape inner_shape(const gsz_pair_shape *outer, unsigned rank) {
-    return (gsz_pair_shape){NULL, gsz_view_of_row(rank, outer->right.taps, outer->right.side), gsz_view_of_row(outer->right.lanes, 1, 1), NULL};
+    return (gsz_pair_shape){NULL, gsz_view_of_row(outer->right.lanes, 1, 1), gsz_view_of_row(rank, outer->right.taps, outer->right.side), 0, NULL};
 }
 
 /* Memory for the values of a factor, and as many more where it will have a rest. */
@@ -100,23 +100,29 @@ static int get_shifts(gsz_bitreader *side, gsz_lowrank *l) {
     return GSZ_OK;
 }
 
+/* Only where every row has a. */
+static int may_turn(const gsz_pair_shape *shape, unsigned rank, size_t rows) { return shape->left.lanes == rows && gsz_may_turn(rank, rows); }
+
 static int put_left(gsz_work *work, gsz_segment_encoder *e, const gsz_lowrank *l, const gsz_pair_shape *shape) {
     factor f;
     GSZ_TRY(start_factor(work, &f, &shape->left, l->rank, 0));
+    f.t.view.shorter = l->turn > 0;
     for (size_t k = 0, j = 0; k < l->rank; k++)
         for (size_t i = 0; i < l->rows; i++)
-            if (is_live(shape, i)) f.x[j++] = (float)l->a[k * l->rows + i];
+            if (is_live(shape, i)) f.x[j++] = (float)l->sent[k * l->rows + i];
     return put_factor(work, e, &f, f.x);
 }
 
 static int get_left(gsz_work *work, gsz_segment_decoder *d, gsz_lowrank *l, const gsz_pair_shape *shape) {
     factor f;
     GSZ_TRY(start_factor(work, &f, &shape->left, l->rank, 0));
+    f.t.view.shorter = l->turn > 0;
+    memset(f.x, 0, (size_t)f.t.view.elements * sizeof *f.x);
     GSZ_TRY(get_factor(work, d, &f));
     for (size_t k = 0, j = 0; k < l->rank; k++)
         for (size_t i = 0; i < l->rows; i++)
-            if (is_live(shape, i)) GSZ_TRY(factor_integer(f.x[j++], 32767 >> l->up[k], &l->a[k * l->rows + i]));
-    return GSZ_OK;
+            if (is_live(shape, i)) GSZ_TRY(factor_integer(f.x[j++], 32767 >> l->up[k], &l->sent[k * l->rows + i]));
+    return gsz_lowrank_make_left(work, l);
 }
 
 /* ---- b for itself, near the sum of an inner pair that has a basis, or that sum */
@@ -126,18 +132,18 @@ enum { FOR_ITSELF, NEAR_ROWS, SPLIT };
 static int kind_of_right(const gsz_lowrank *l) { return l->inner == NULL ? FOR_ITSELF : l->inner->basis != NULL ? NEAR_ROWS : SPLIT; }
 
 static void put_kind(gsz_bitwriter *side, const gsz_pair_shape *shape, int kind) {
-    if (may_split(shape)) gsz_bits_put(side, kind == SPLIT, 1);
+    if (shape->splits) gsz_bits_put(side, kind == SPLIT, 1);
     if (shape->kept != NULL && kind != SPLIT) gsz_bits_put(side, kind == NEAR_ROWS, 1);
 }
 
 static int get_kind(gsz_bitreader *side, const gsz_pair_shape *shape) {
-    if (may_split(shape) && gsz_bits_get(side, 1) != 0) return SPLIT;
+    if (shape->splits && gsz_bits_get(side, 1) != 0) return SPLIT;
     return shape->kept != NULL && gsz_bits_get(side, 1) != 0 ? NEAR_ROWS : FOR_ITSELF;
 }
 
 /* An inner pair that has a basis: coefficients, a row of the tensor each, and the rows' numbers. */
 static gsz_pair_shape basis_shape(unsigned rank) {
-    gsz_pair_shape p = {NULL, gsz_view_of_row(rank, 1, 1), {0}, NULL};
+    gsz_pair_shape p = {NULL, gsz_view_of_row(rank, 1, 1), {0}, 0, NULL};
     return p;
 }
 
@@ -167,7 +173,7 @@ static int get_basis(gsz_work *work, gsz_segment_decoder *d, gsz_lowrank *l, con
     GSZ_CHECK(gsz_number_get(&d->side, GSZ_RANK_ORDER, &count), GSZ_E_SECTION);
     GSZ_CHECK(count > 0 && count <= GSZ_MIN((size_t)GSZ_MAX_RANK, t->view.rows), GSZ_E_SECTION);
     GSZ_TRY(gsz_lowrank_reserve_inner(work->heap, l));
-    GSZ_TRY(gsz_lowrank_reserve(work->heap, l->inner, count, l->rank, l->cols));
+    GSZ_TRY(gsz_lowrank_reserve(work->heap, l->inner, count, l->rank, l->cols, 0));
     GSZ_TRY(gsz_lowrank_reserve_basis(work->heap, l->inner));
     l->inner->rank = count;
     GSZ_TRY(get_shifts(&d->side, l->inner));
@@ -224,6 +230,7 @@ int gsz_pair_put(gsz_work *work, gsz_segment_encoder *e, const gsz_lowrank *l, c
     const int kind = kind_of_right(l);
     const gsz_pair_shape inner = inner_shape(shape, l->rank);
     GSZ_TRY(put_shifts(e, l));
+    if (may_turn(shape, l->rank, l->rows)) gsz_bits_put(&e->side.bits, l->turn, TURN_BITS);
     put_kind(&e->side.bits, shape, kind);
     GSZ_TRY(put_left(work, e, l, shape));
     if (kind == SPLIT) return gsz_pair_put(work, e, l->inner, &inner);
@@ -233,9 +240,10 @@ int gsz_pair_put(gsz_work *work, gsz_segment_encoder *e, const gsz_lowrank *l, c
 
 int gsz_pair_get(gsz_work *work, gsz_segment_decoder *d, gsz_lowrank *l, size_t rows, size_t cols, uint32_t rank, const gsz_pair_shape *shape) {
     GSZ_CHECK(rank > 0 && rank <= GSZ_MIN((size_t)GSZ_MAX_RANK, GSZ_MIN(rows, cols)), GSZ_E_SECTION);
-    GSZ_TRY(gsz_lowrank_reserve(work->heap, l, rank, rows, cols));
+    GSZ_TRY(gsz_lowrank_reserve(work->heap, l, rank, rows, cols, 0));
     l->rank = rank;
     GSZ_TRY(get_shifts(&d->side, l));
+    if (may_turn(shape, l->rank, rows)) l->turn = gsz_bits_get(&d->side, TURN_BITS);
     const int kind = get_kind(&d->side, shape);
     GSZ_TRY(get_left(work, d, l, shape));
     if (kind == SPLIT) {
@@ -243,7 +251,7 @@ int gsz_pair_get(gsz_work *work, gsz_segment_decoder *d, gsz_lowrank *l, size_t 
         uint32_t inner_rank;
         GSZ_CHECK(gsz_number_get(&d->side, GSZ_RANK_ORDER, &inner_rank), GSZ_E_SECTION);
         GSZ_TRY(gsz_lowrank_reserve_inner(work->heap, l));
-        GSZ_TRY(gsz_pair_get(work, d, l->inner, (size_t)rank * shape->right.taps, shape->right.lanes, inner_rank, &inner));
+        GSZ_TRY(gsz_pair_get(work, d, l->inner, shape->right.lanes, (size_t)rank * shape->right.taps, inner_rank, &inner));
         return gsz_lowrank_expand(work, l);
     }
     if (kind == NEAR_ROWS) GSZ_TRY(get_basis(work, d, l, shape->kept));

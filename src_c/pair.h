@@ -7,9 +7,9 @@
 
 #define GSZ_RANK_ORDER 0u               /* of the number of components */
 
-/* How a pair is written: rows of the left factor that are there (NULL: all), the views of a row of both, and the tensor of
- * whose last round the right one may take rows (NULL: none). */
-typedef struct { const uint8_t *live; gsz_view left, right; const gsz_modelled *kept; } gsz_pair_shape;
+/* How a pair is written: rows of the left factor that are there (NULL: all), the views of a row of both, whether the right one may be
+ * a pair itself, and the tensor of whose last round it may take rows (NULL: none). */
+typedef struct { const uint8_t *live; gsz_view left, right; int splits; const gsz_modelled *kept; } gsz_pair_shape;
 
 /* A row of its own: tap by tap of each lane. */
 gsz_view gsz_view_of_row(size_t lanes, unsigned taps, unsigned side);

@@ -196,7 +196,7 @@ static int exponent_of(const solving *s, unsigned j, unsigned n, unsigned unit_b
     double energy = 0;
     for (unsigned m = 0; m <= j; m++) energy += s->basis->triangle[j * s->basis->most + m] * s->basis->triangle[j * s->basis->most + m];
     double step = PRECISION * root(12.0 / (double)n) / size_of(energy, s->l->cols);
-    return (int)gsz_round_double(log_2(step)) - (int)unit_bits;
+    return (int)gsz_round_double(gsz_log_2(step)) - (int)unit_bits;
 }
 
 /* The coefficients as integers, rows in the order of the tensor; 0 when they leave int16. */
@@ -222,7 +222,7 @@ static int round_parts(const solving *s, unsigned n, unsigned unit_bits, gsz_low
         for (unsigned i = 0; i < s->l->rank; i++) {
             double v = gsz_round_double(s->parts[i * s->basis->most + from] * inverse);
             if (!(gsz_abs_double(v) * (double)(1 << up) <= 32767)) return 0;
-            inner->a[k * inner->rows + i] = (int16_t)v;
+            inner->sent[k * inner->rows + i] = (int16_t)v;
         }
     }
     inner->rank = n;
@@ -237,7 +237,7 @@ static int compare(gsz_work *work, const solving *s, const int16_t *pairs, int *
     for (unsigned k = 0; k < l->rank; k++) {
         double left = work->kernels->sum_squares[GSZ_FLOAT32](s->b + k * l->cols, l->cols, 1), energy = 0;
         for (unsigned j = 0; j < inner->rank; j++) {
-            double c = (double)inner->a[j * inner->rows + k];
+            double c = (double)inner->sent[j * inner->rows + k];
             energy += c * c;
         }
         bits += (double)l->cols * factor_bits(size_of(left, l->cols)) + (double)inner->rank * factor_bits(size_of(energy, inner->rank));
@@ -249,9 +249,10 @@ static int compare(gsz_work *work, const solving *s, const int16_t *pairs, int *
 static int try_basis(gsz_work *work, const solving *s, const gsz_modelled *t, unsigned n, int *good) {
     gsz_lowrank *l = s->l, *inner = l->inner;
     *good = 0;
-    GSZ_TRY(gsz_lowrank_reserve(work->heap, inner, n, l->rank, l->cols));
+    GSZ_TRY(gsz_lowrank_reserve(work->heap, inner, n, l->rank, l->cols, 1));
     GSZ_TRY(gsz_lowrank_reserve_basis(work->heap, inner));
     if (!round_parts(s, n, t->weights.unit_bits, inner)) return GSZ_OK;
+    GSZ_TRY(gsz_lowrank_make_left(work, inner));
     GSZ_TRY(gsz_row_basis_fill(work, t, inner));
     const size_t size = GSZ_LOWRANK_PAIRS(n) * 2 * l->cols * sizeof(int16_t);
     int16_t *pairs = (int16_t *)gsz_alloc(work->heap, size);

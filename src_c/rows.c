@@ -21,7 +21,8 @@ double gsz_model_unit(int dtype, int grid, double eb, unsigned unit_bits) {
 typedef struct {
     gsz_model_row row;
     gsz_row_widths widths;
-    uint8_t *context, *raw;         /* a lane; by tap in a matrix, once a row for kernels */
+    int16_t *log;                   /* of widths */
+    uint8_t *context, *raw;         /* a lane; by tap in a matrix and where taps tell, else once a row for kernels */
     unsigned most_raw[2];
     int learns;                     /* from what was decoded before */
     int32_t same_base;              /* of the last row whose contexts were one for all lanes; 0: of none */
@@ -53,7 +54,7 @@ static int start_rows(gsz_work *work, const gsz_modelled *t, row_work *w) {
     size_t state = gsz_model_row_size(v), groups = gsz_model_groups(v), stride = gsz_model_stride(v);
     memset(w, 0, sizeof *w);
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->model, v->row_length * sizeof(uint64_t)
-                                + (state + 7 * stride + rows + v->row_length) * sizeof(int32_t) + (2 * groups + 2) * stride));
+                                + (state + 7 * stride + rows + v->row_length) * sizeof(int32_t) + (2 * groups + 4) * stride));
     if (t->prior != NULL) GSZ_TRY(gsz_scratch_reserve(work->heap, &work->prior, v->row_length * gsz_itemsize(t->dtype)));
     w->escaped_bits = (uint64_t *)work->model.data;
     int32_t *p = (int32_t *)(void *)(w->escaped_bits + v->row_length);
@@ -69,13 +70,15 @@ static int start_rows(gsz_work *work, const gsz_modelled *t, row_work *w) {
     for (unsigned k = 0; k < t->rounds; k++) w->past[k] = p + low + reference + k * whole;
     w->row.rounds = t->rounds;
     w->escaped = (uint32_t *)(p + rows);
-    w->context = (uint8_t *)(w->escaped + v->row_length);
+    w->log = (int16_t *)(w->escaped + v->row_length);
+    w->context = (uint8_t *)(w->log + stride);
     w->raw = w->context + groups * stride;
     w->symbol = w->raw + groups * stride;
     w->phase = w->symbol + stride;
     memset(w->mean, 0, (7 * stride + rows) * sizeof *w->mean);
-    memset(w->context, 0, (2 * groups + 2) * stride);
+    memset(w->log, 0, (2 * groups + 4) * stride);
     w->learns = gsz_model_learns(&t->weights);
+    w->row.relative = t->set == GSZ_SET_FACTORS;
     return GSZ_OK;
 }
 
@@ -117,16 +120,21 @@ static void set_base(gsz_work *work, row_work *w, const gsz_modelled *t, size_t 
     for (unsigned k = 0; k < t->rounds; k++) prior_row(work, t, t->prior->past[k], i, length, GSZ_MAX_D, w->past[k]);
 }
 
+static void set_logs(const gsz_kernels *kernels, row_work *w, unsigned group, size_t n) {
+    kernels->model_logs(&w->widths, w->row.sums + group * w->row.stride, w->row.past, n, w->log);
+}
+
 static void set_contexts(const gsz_kernels *kernels, row_work *w, unsigned group, size_t n) {
     const size_t at = group * w->row.stride;
-    w->most_raw[group] = kernels->model_contexts(&w->widths, w->row.sums + at, w->row.past, n, w->context + at, w->raw + at);
+    w->most_raw[group] = kernels->model_contexts(&w->widths, w->log, n, w->context + at, w->raw + at);
 }
 
 /* Where widths depend on the row alone: one context for all, as a rule that of the row before. */
 static int set_same_context(const gsz_kernels *kernels, row_work *w, unsigned groups) {
-    if (w->widths.column != 0 || w->widths.rounds > 0) return 0;
+    if (w->widths.column != 0) return 0;
     if (w->same_base != 0 && w->widths.base == w->same_base) return 1;
     w->same_base = 0;
+    set_logs(kernels, w, 0, 1);
     set_contexts(kernels, w, 0, 1);
     if (w->most_raw[0] > 0) return 0;
     w->same_base = w->widths.base;
@@ -149,11 +157,21 @@ static void begin_row(gsz_work *work, row_work *w, const gsz_modelled *t, size_t
         w->widths.widths = GSZ_WIDTHS_DITHERED;
         w->widths.fine = GSZ_FINE;
     }
-    if (t->rounds > 0 || set_same_context(kernels, w, (unsigned)gsz_model_groups(v))) return;
-    for (unsigned g = 0; g < gsz_model_groups(v); g++) set_contexts(kernels, w, g, gsz_view_step(v, length, g));
+    if (t->rounds > 0) return;                                  /* every tap has a past of its own */
+    if (t->weights.by_tap) set_logs(kernels, w, 0, gsz_view_step(v, length, 0));
+    else if (!set_same_context(kernels, w, (unsigned)gsz_model_groups(v)))
+        for (unsigned g = 0; g < gsz_model_groups(v); g++) {
+            set_logs(kernels, w, g, gsz_view_step(v, length, g));
+            set_contexts(kernels, w, g, gsz_view_step(v, length, g));
+        }
 }
 
-static void end_row(const gsz_kernels *kernels, row_work *w, const gsz_view *v, size_t length) {
+static void end_row(const gsz_kernels *kernels, row_work *w, const gsz_modelled *t, size_t i, size_t length) {
+    const gsz_view *v = &t->view;
+    if (w->row.relative) {
+        if (w->learns) gsz_model_sum_relative(&w->row, gsz_scale_width(t->scales[i]));
+        return;
+    }
     for (unsigned tap = 0; w->learns && tap < v->taps; tap++)
         w->row.total += kernels->model_sum(w->row.d + tap * w->row.stride, gsz_view_step(v, length, tap),
                                            w->row.sums + (v->matrix ? tap : 0) * w->row.stride);
@@ -165,7 +183,9 @@ static void begin_step(const gsz_kernels *kernels, row_work *w, const gsz_modell
     const unsigned g = t->view.matrix ? tap : 0, f = t->weights.unit_bits;
     const size_t group = g * w->row.stride;
     for (unsigned k = 0; k < t->rounds; k++) w->row.past[k] = w->past[k] + plane;
-    if (t->rounds > 0) set_contexts(kernels, w, g, n);          /* every tap has a past of its own */
+    w->widths.tap = t->weights.tap[tap];
+    if (t->rounds > 0) set_logs(kernels, w, g, n);
+    if (t->rounds > 0 || t->weights.by_tap) set_contexts(kernels, w, g, n);
     if (w->learns || w->base != NULL)                           /* else they stay 0 */
         kernels->model_means(&w->row, &t->weights, tap, n, w->base == NULL ? NULL : w->base + plane, w->mean);
     w->centre = w->fold = w->mean;
@@ -263,7 +283,7 @@ static int put_row(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t
         GSZ_TRY(put_step(work->kernels, s, t, w, row + plane * itemsize, n));
         end_step(work->kernels, w, tap, n, plane);
     }
-    end_row(work->kernels, w, v, length);
+    end_row(work->kernels, w, t, i, length);
     return GSZ_OK;
 }
 
@@ -354,7 +374,7 @@ static int get_row(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *t
     }
     if (row != NULL && !in_planes) gsz_row_scatter(v, planes, length, itemsize, row);
     if (row != NULL) restore_escapes(w, row, itemsize);
-    end_row(work->kernels, w, v, length);
+    end_row(work->kernels, w, t, i, length);
     return GSZ_OK;
 }
 

@@ -3,7 +3,8 @@
 #include "coding_tables.h"
 #include "head.h"
 
-#define TRIED ((size_t)2 << 14)     /* elements, in blocks of rows that are spread: tensors are often several stacked */
+#define TRIED ((size_t)2 << 14)     /* elements, or a 16th of a large tensor, in blocks of rows that are spread: tensors are often several stacked */
+#define PART 16u
 #define BLOCKS ((size_t)8)
 
 static double sink_bits(const gsz_bit_sink *s) { return 8 * (double)(s->bits.p - s->bytes.data) + (double)s->bits.count; }
@@ -24,8 +25,9 @@ static int cost_of(gsz_work *work, gsz_segment_encoder *e, double *bits) {
 
 static int try_rows(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s, const void *x, double *elements) {
     const gsz_view *v = &s->t.view;
-    const size_t all = v->rows <= TRIED / v->row_length, block = all ? v->rows : TRIED / v->row_length / BLOCKS + 1;
-    const size_t step = GSZ_MAX(v->rows / BLOCKS, block);
+    const size_t part = (size_t)(v->elements / PART), tried = GSZ_MAX(TRIED, part), blocks = part > TRIED ? 2 * BLOCKS : BLOCKS;
+    const size_t all = v->rows <= tried / v->row_length, block = all ? v->rows : tried / v->row_length / blocks + 1;
+    const size_t step = GSZ_MAX(v->rows / blocks, block);
     for (size_t from = 0; from < v->rows; from += step) {
         size_t to = GSZ_MIN(from + block, v->rows);
         GSZ_TRY(gsz_rows_put(work, e, &s->t, x, from, to));

@@ -48,6 +48,7 @@ static void set_kernels(gsz_view *v, uint64_t rows, uint64_t columns, uint64_t t
 void gsz_view_of(const uint64_t *shape, unsigned ndim, gsz_view *v) {
     uint64_t rows = ndim > 0 ? shape[0] : 1, columns = ndim > 1 ? shape[1] : 1, taps = 1;
     v->elements = rows * columns;
+    v->shorter = 0;
     for (unsigned i = 2; i < ndim; i++) taps *= shape[i];
     v->elements *= taps;
     if (taps == 1) {

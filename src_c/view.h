@@ -13,7 +13,8 @@
 
 typedef struct {
     uint64_t elements;
-    size_t rows, row_length;                    /* only the last row may be shorter, and only in a matrix */
+    size_t rows, row_length;                    /* only the last row may be shorter, and only in a matrix, */
+    unsigned shorter;                           /* or each row by so many than the one before */
     size_t lanes;                               /* of the longest step */
     unsigned taps, side;                        /* side: taps a line of the kernel, 0 for matrices */
     int matrix;
@@ -25,7 +26,7 @@ void gsz_view_of(const uint64_t *shape, unsigned ndim, gsz_view *view);
 /* Elements of a row, and of one of its steps. */
 GSZ_INLINE size_t gsz_view_row(const gsz_view *v, size_t row) {
     uint64_t left = v->elements - (uint64_t)row * v->row_length;
-    return left < v->row_length ? (size_t)left : v->row_length;
+    return left < v->row_length ? (size_t)left : v->row_length - v->shorter * row;
 }
 GSZ_INLINE size_t gsz_view_step(const gsz_view *v, size_t row_length, unsigned tap) {
     return (row_length + v->taps - 1 - tap) / v->taps;

@@ -30,6 +30,7 @@ typedef struct {
     gsz_scratch factors;        /* of low rank, as floats */
     gsz_scratch bins;           /* a tensor's values in bins */
     gsz_scratch lowrank;        /* products of the subspace iteration */
+    gsz_scratch turn;           /* columns of a factor and their reflections */
 } gsz_work;
 
 void gsz_work_init(gsz_work *work, gsz_heap *heap, const gsz_kernels *kernels);

@@ -169,7 +169,9 @@ def test_golden_files_cover_the_format(monkeypatch):
     watch("read_head", lambda args, m: [("view", m.dtype, m.view.matrix, m.grid), ("unit bits", m.unit_bits), ("dead", 0 in m.scales),
                                         ("low rank", m.base is not None, m.view.matrix), ("transposed", m.view.strides[0] == 1),
                                         ("folded", m.view.elements % m.view.row_length > 0), ("side", m.view.side)])
-    watch("read_pair", lambda args, r: [("inner pair", args[4].taps > 1)])
+    watch("read_pair", lambda args, r: [("inner pair", len(args) == 6)])
+    watch("turned", lambda args, a: [("turned",)])
+    watch("read_weights", lambda args, r: [("taps", args[1].set is _reference.FACTORS, bool(args[1].taps))])
     watch("read_basis", lambda args, r: [("row basis",)])
     watch("read_weights", lambda args, r: [("weights", args[1].set is _reference.FACTORS, args[1].view.matrix, *sorted(args[1].means))])
     watch("decode_step", lambda args, r: [("raw", bool(args[5].any())), ("escape", args[1].dtype, len(r[1]) > 0)])
@@ -200,7 +202,7 @@ def test_golden_files_cover_the_format(monkeypatch):
     expected |= {("raw", True), ("raw", False)} | {("escape", d, e) for d in range(4) for e in (True, False)}
     expected |= {("states", n) for n in range(6)} | {("parts", 1), ("parts", 4)}
     expected |= {("stream", key, 2) for key in (True, False)} | {("referenced", d, g, True) for d in range(4) for g in range(4)}
-    expected |= {("row basis",)} | {("rounds", d, n) for d in range(4) for n in (0, 1, 2)}
+    expected |= {("row basis",), ("turned",), ("taps", False, True), ("taps", True, True)} | {("rounds", d, n) for d in range(4) for n in (0, 1, 2)}
     assert expected - seen == set()
     headers = {key[1] for key in seen if key[0] == "header"}
     assert {header & 3 for header in headers} == set(range(4))          # one or four streams, one or two codes

@@ -296,16 +296,9 @@ static uint8_t *rans_encode_int_avx2(const gsz_rans_code *codes, const uint16_t 
 
 /* ---- the gradient model: eight lanes at a time, arrays have room for them */
 
-static unsigned model_contexts_int_avx2(const gsz_row_widths *w, const int32_t *sums, const int32_t *const *past, size_t n,
-                                        uint8_t *context, uint8_t *raw) {
-    const int32_t narrowest = 2 * (int32_t)(w->unit_bits + GSZ_WIDTH_BITS) - 2 * (int32_t)w->narrowest;
-    const __m256i zero = _mm256_setzero_si256(), base = _mm256_set1_epi32(w->base), column = _mm256_set1_epi32(w->column);
-    const __m256i ratio = _mm256_set1_epi32((int)w->ratio), first = _mm256_set1_epi32((254 + narrowest) * (1 << w->fine));
-    const __m256i top = _mm256_set1_epi32((int)w->widths - 2), order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+static void model_logs_int_avx2(const gsz_row_widths *w, const int32_t *sums, const int32_t *const *past, size_t n, int16_t *log) {
+    const __m256i base = _mm256_set1_epi32(w->base), column = _mm256_set1_epi32(w->column), ratio = _mm256_set1_epi32((int)w->ratio);
     const __m128i down = _mm_cvtsi32_si128((int)w->down), up = _mm_cvtsi32_si128((int)w->up);
-    const __m128i fine = _mm_cvtsi32_si128((int)w->fine), mantissa = _mm_cvtsi32_si128(22 - (int)w->fine), octave = _mm_cvtsi32_si128((int)w->fine + 1);
-    __m128i most = _mm_setzero_si128();
-    uint8_t lane[8];
     for (size_t j = 0; j < n; j += 8) {
         __m256i sum = _mm256_sra_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(sums + j)), down);
         __m256i cell = _mm256_mullo_epi32(_mm256_min_epi32(sum, _mm256_set1_epi32(32767)), ratio);
@@ -317,25 +310,52 @@ static unsigned model_contexts_int_avx2(const gsz_row_widths *w, const int32_t *
         }
         s = _mm256_srai_epi32(s, GSZ_WEIGHT_BITS);
         s = _mm256_min_epi32(_mm256_max_epi32(s, _mm256_set1_epi32(1)), _mm256_set1_epi32(0xffffff));
-        __m256i size = _mm256_srl_epi32(_mm256_castps_si256(_mm256_cvtepi32_ps(s)), mantissa);
-        size = _mm256_max_epi32(_mm256_sub_epi32(size, first), zero);
-        __m256i bits = _mm256_srli_epi32(_mm256_max_epi32(_mm256_sub_epi32(_mm256_srl_epi32(size, fine), top), zero), 1);
-        size = _mm256_sub_epi32(size, _mm256_sll_epi32(bits, octave));
-        __m256i both = _mm256_packus_epi32(size, bits);
-        both = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(both, both), order);
-        __m128i bytes = _mm256_castsi256_si128(both);
+        __m256i size = _mm256_srli_epi32(_mm256_castps_si256(_mm256_cvtepi32_ps(s)), 23 - GSZ_LOG_BITS);
+        __m128i eight = _mm_packs_epi32(_mm256_castsi256_si128(size), _mm256_extracti128_si256(size, 1));
+        _mm_storeu_si128((__m128i *)(void *)(log + j), eight);
+    }
+}
+
+static unsigned model_contexts_int_avx2(const gsz_row_widths *w, const int16_t *log, size_t n, uint8_t *context, uint8_t *raw) {
+    const __m128i zero = _mm_setzero_si128(), tap = _mm_set1_epi16((short)w->tap), widest = _mm_set1_epi16(GSZ_WIDEST);
+    const __m128i first = _mm_set1_epi16((short)gsz_first_width(w)), top = _mm_set1_epi16((short)((int)w->widths - 2));
+    const __m128i fine = _mm_cvtsi32_si128((int)w->fine), octave = _mm_cvtsi32_si128((int)w->fine + 1), rest = _mm_cvtsi32_si128((int)(GSZ_LOG_BITS - 1 - w->fine));
+    __m128i most = zero;
+    uint8_t lane[16];
+    size_t j = 0;
+    for (; j + 16 <= n; j += 16) {
+        __m256i size = _mm256_add_epi16(_mm256_loadu_si256((const __m256i *)(const void *)(log + j)), _mm256_broadcastw_epi16(tap));
+        size = _mm256_srl_epi16(_mm256_min_epi16(size, _mm256_broadcastw_epi16(widest)), rest);
+        size = _mm256_max_epi16(_mm256_sub_epi16(size, _mm256_broadcastw_epi16(first)), _mm256_setzero_si256());
+        __m256i bits = _mm256_sub_epi16(_mm256_srl_epi16(size, fine), _mm256_broadcastw_epi16(top));
+        bits = _mm256_srli_epi16(_mm256_max_epi16(bits, _mm256_setzero_si256()), 1);
+        size = _mm256_sub_epi16(size, _mm256_sll_epi16(bits, octave));
+        __m256i bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(size, bits), 0xd8);
+        __m128i low = _mm256_extracti128_si256(bytes, 1);
+        _mm_storeu_si128((__m128i *)(void *)(context + j), _mm256_castsi256_si128(bytes));
+        _mm_storeu_si128((__m128i *)(void *)(raw + j), low);
+        most = _mm_max_epu8(most, low);
+    }
+    for (; j < n; j += 8) {
+        __m128i size = _mm_add_epi16(_mm_loadu_si128((const __m128i *)(const void *)(log + j)), tap);
+        size = _mm_srl_epi16(_mm_min_epi16(size, widest), rest);
+        size = _mm_max_epi16(_mm_sub_epi16(size, first), zero);
+        __m128i bits = _mm_srli_epi16(_mm_max_epi16(_mm_sub_epi16(_mm_srl_epi16(size, fine), top), zero), 1);
+        size = _mm_sub_epi16(size, _mm_sll_epi16(bits, octave));
+        __m128i bytes = _mm_packus_epi16(size, bits);
         if (j + 8 > n) {                                    /* no low bits beyond lane n */
             uint64_t there = ~(uint64_t)0 >> 8 * (j + 8 - n);
             bytes = _mm_and_si128(bytes, _mm_set_epi64x((long long)there, -1));
         }
         _mm_storel_epi64((__m128i *)(void *)(context + j), bytes);
-        bytes = _mm_srli_si128(bytes, 8);
+        bytes = _mm_srli_si128(bytes, 8);                   /* zeros above */
         _mm_storel_epi64((__m128i *)(void *)(raw + j), bytes);
         most = _mm_max_epu8(most, bytes);
     }
+    if (_mm_testz_si128(most, most)) return 0;
     unsigned result = 0;
-    _mm_storel_epi64((__m128i *)(void *)lane, most);
-    for (unsigned k = 0; k < 8; k++) result = GSZ_MAX(result, lane[k]);
+    _mm_storeu_si128((__m128i *)(void *)lane, most);
+    for (unsigned k = 0; k < 16; k++) result = GSZ_MAX(result, lane[k]);
     return result;
 }
 

@@ -224,7 +224,7 @@ static void model_step(const gsz_kernels *k, uint64_t seed, step *s, int32_t *me
     const unsigned rounds = (unsigned)(r >> 7 & 7) % (GSZ_MAX_PAST + 1);
     gsz_row_widths widths = {any_size(&seed), any_size(&seed), (uint32_t)(r >> 16 & 65535), (unsigned)(r >> 32 & 31), (unsigned)(r >> 40) % 14,
                              f, random ? GSZ_NARROWEST_DITHERED : GSZ_NARROWEST, random ? GSZ_WIDTHS_DITHERED : GSZ_WIDTH_CONTEXTS,
-                             random ? GSZ_FINE : 0, rounds, {any_size(&seed), any_size(&seed)}};
+                             random ? GSZ_FINE : 0, rounds, (int32_t)(r >> 53 & 127) - GSZ_MOST_TAP + 1, {any_size(&seed), any_size(&seed)}};
     memset(s, 0, sizeof *s);
     for (size_t i = 0; i < size; i++) memory[i] = any_size(&seed);
     for (unsigned t = 0; t < v.taps; t++)
@@ -238,7 +238,9 @@ static void model_step(const gsz_kernels *k, uint64_t seed, step *s, int32_t *me
     w.unit_bits = f;
     for (unsigned i = 0; i < GSZ_FEATURES; i++) w.mean[i] = any_size(&seed) >> 3;
     for (size_t j = 0; j < n; j++) s->base[j] = any_size(&seed), s->symbol[j] = (uint8_t)(check_random(&seed) & 127);
-    unsigned most = k->model_contexts(&widths, row.sums, row.past, n, s->width, s->raw);
+    int16_t log[N + 16];
+    k->model_logs(&widths, row.sums, row.past, n, log);
+    unsigned most = k->model_contexts(&widths, log, n, s->width, s->raw);
     CHECK(most <= 17);
     for (size_t j = 0; j < n; j++) {
         CHECK(s->width[j] >> widths.fine < widths.widths && s->raw[j] <= most);

@@ -334,25 +334,25 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
     def split(rank: int, shape=(12, 4, 2, 2), taps: int = 4, shift: int = 8, up: int = 0, a: int = 1) -> bytes:
         """One component, its b an inner pair."""
         families = 3 if taps == 4 else 2        # taps that are a square have one above
-        segment = draw.Segment().head([1] * 12, weights=(*draw.WEIGHTS, *[0] * families), rank=1).low_rank(8, [0])
+        segment = draw.Segment().head([1] * 12, weights=(*draw.WEIGHTS, *[0] * families), rank=1, taps=[]).low_rank(8, [0])
         segment.side.put(1, 1)
         segment.factor([[[1] * 12]], 0).side.number(0, rank)
-        segment.low_rank(shift, [up] * rank).factor([[[a]] * taps] * rank, families)
-        segment.factor([[[1] * shape[1]]] * rank, 0)
+        segment.low_rank(shift, [up] * rank).turn(0, shape[1], rank).factor([[[a] * shape[1]]] * rank, 0)
+        segment.factor([[[1]] * taps] * rank, families)
         for _ in range(12 * taps):
             segment.step([64] * shape[1])
         return model(segment, shape)
 
-    def factor(element: int | None = None, number: int = 0) -> bytes:
+    def factor(element: int | None = None, number: int = 0, rows: int = 12, turn: int = 0) -> bytes:
         """A factor a of one component, with an escaped element or a number for its first lane."""
-        segment = draw.Segment().head([1] * 12, rank=1).low_rank(8, [0]).weights().scales([1], 21)
-        segment.step([0] + [65] * 11, draw.CONTEXT + 21).side.number(4, number)
+        segment = draw.Segment().head([1] * rows, rank=1).low_rank(8, [0]).turn(turn, rows, 1).weights().scales([1], 21)
+        segment.step([0] + [65] * (rows - 1), draw.CONTEXT + 21).side.number(4, number)
         if element is not None:
             segment.side.put(element, 32)
         segment.factor([[[1] * 8] * 2], 1)
-        for _ in range(24):
+        for _ in range(2 * rows):
             segment.step([64] * 8)
-        return model(segment, (12, 16))
+        return model(segment, (rows, 16))
 
     def alone(symbols, put=lambda bits: bits, **parts) -> bytes:
         """A row of two, a step each; `put`: more side bits."""
@@ -466,6 +466,7 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
         "scale_escape": (scaled(0, 64), C, 35, "7.6: no scale of -63"),
         "scale_0": (scaled(63, 64), C, 35, "7.6: no scale of 0 but by 127"),
         "scale_64": (scaled(126, 65), C, 35, "7.6: a scale of 64"),
+        "tap_wide": (model(draw.Segment().head([1, 1], weights=(*draw.WEIGHTS, 0, 0), taps=[0, 65]), (2, 2, 2)), C, 35, "7.6: a tap four octaves wider and more"),
         # 7.7 low rank
         "rank_small": (low_rank(shape=(7, 16)), C, 35, "7.7: low rank of seven rows"),
         "rank_narrow": (model(ranked(1, (7, 20)), (20, 7)), C, 35, "7.7: low rank of seven rows, transposed"),
@@ -484,6 +485,7 @@ def bad_models() -> dict[str, tuple[bytes, str, int, str]]:
         "up_15": (low_rank(up=[15]), C, 35, "7.7: up 15"),
         "factor_up": (low_rank(up=[14], a=2), C, 35, "7.7: |a| 2^up above 32,767"),
         "factor_large": (factor(number=2 * 32768 + 2), C, 35, "7.7: a factor above 32,767"),
+        "factor_long": (factor(number=2 * 16384 + 2, rows=8, turn=1), C, 35, "7.7: a turned column of energy 2^28 and more"),
         "factor_fraction": (factor(0x3f000000), C, 35, "7.7: a factor of 0.5"),
         "factor_nan": (factor(0x7fc00000), C, 35, "7.7: a factor of NaN"),
     }

@@ -342,11 +342,15 @@ class Segment:
         self.steps.append([(context, symbol) for symbol in symbols])
         return self
 
-    def weights(self, weights=WEIGHTS) -> Segment:
-        """Widths and then those of the families that the view has; None: the usual ones."""
+    def weights(self, weights=WEIGHTS, taps=None) -> Segment:
+        """Widths and then those of the families that the view has; None: the usual ones.  taps: widths of those of kernels, [] for none told."""
         self.side.put(weights is not None, 1)
         for weight in weights or ():
             self.side.signed(5, weight)
+        if taps is not None:
+            self.side.put(len(taps) > 0, 1)
+        for tap in taps or ():
+            self.side.signed(2, tap)
         return self
 
     def scales(self, scales, first_context: int = 0) -> Segment:
@@ -358,10 +362,10 @@ class Segment:
             before = scale or before
         return self.step(symbols, first_context + 20)
 
-    def head(self, scales, f: int = 0, weights=(*WEIGHTS, 0), rank: int = 0, usual: int = 4) -> Segment:
+    def head(self, scales, f: int = 0, weights=(*WEIGHTS, 0), rank: int = 0, usual: int = 4, taps=None) -> Segment:
         """As a rule that of a matrix, which has one family."""
         self.side.signed(0, f - usual)
-        self.weights(weights).scales(scales)
+        self.weights(weights, taps).scales(scales)
         self.side.number(0, rank)
         return self
 
@@ -371,9 +375,14 @@ class Segment:
             self.side.put(bits, 4)
         return self
 
+    def turn(self, turn: int, rows: int, rank: int) -> Segment:
+        if rank <= rows <= 8 * rank:
+            self.side.put(turn, 4)
+        return self
+
     def factor(self, rows, families: int) -> Segment:
         """Rows of small integers, each as its steps; weights of 0 for so many families."""
-        self.weights((*WEIGHTS, *[0] * families)).scales([1] * len(rows), 21)
+        self.weights((*WEIGHTS, *[0] * families), [] if families > 1 else None).scales([1] * len(rows), 21)
         for row in rows:
             for step in row:
                 self.step([64 + v for v in step], CONTEXT + 21)

@@ -403,7 +403,7 @@ def drawn_models(good: Good) -> None:
             ("wild_dithered", 9, True, [(f32, (10, 8, 3, 3), 0.5, 2)]), ("wild_shrunk", 58, True, [(f32, (9, 20), 0.5, 3)]),
             ("wild_matrix", 11, True, [(f32, (12, 20), 0.5, 1)]), ("wild_matrix_aligned", 12, True, [(double, (9, 20), 1e-3, 0)]),
             ("wild_kernels", 13, True, [(half, (10, 16, 3, 3), 2.0**-12, 0)]), ("wild_kernels2", 14, True, [(brain, (9, 16, 2), 1e30, 1)]),
-            ("low_rank", 24, False, [(f32, (8, 16), 0.5, 1)]), ("low_rank_kernels", 102, False, [(f32, (9, 16, 3), 0.5, 0)]),
-            ("low_rank_split", 141, False, [(f32, (9, 16, 3), 0.5, 0)]), ("wild_split", 105, True, [(f32, (12, 8, 2, 2), 0.5, 1)])):
+            ("low_rank", 24, False, [(f32, (8, 16), 0.5, 1)]), ("low_rank_turned", 225, False, [(f32, (8, 16), 0.5, 1)]),
+            ("low_rank_kernels", 207, False, [(f32, (9, 16, 3), 0.5, 0)]), ("low_rank_split", 911, False, [(f32, (9, 16, 3), 0.5, 0)]), ("wild_split", 163, True, [(f32, (12, 8, 2, 2), 0.5, 1)])):
         good.add(f"drawn_model_{name}", "anything that a decoder takes" + ", sums that wrap around" * wild,
                  draw.invented(seed, tensors, wild, seed % 6))
