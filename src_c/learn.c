@@ -7,7 +7,6 @@
 #include "scales.h"
 #include "trial.h"
 
-#define LARGEST_MEAN 4096           /* units, of a row's values: larger features saturate */
 #define LARGEST_BINS 16384          /* means of rows that are larger have nothing to gain here */
 
 /* What is looked for, in kernels and in matrices.  Kernels save less, for taps predict part of it already, but have more
@@ -18,11 +17,12 @@ static const gsz_lowrank_options quick[2] = {
 };
 /* And best, which then tries. */
 static const gsz_lowrank_options thorough[2] = {
-    {.max_rank = 127, .iterations = 2, .precision = 0.1, .saving = 0.75},
+    {.max_rank = 67, .iterations = 2, .precision = 0.1, .saving = 0.75},
     {.max_rank = 63, .iterations = 2, .precision = 0.1, .saving = 1},
 };
+#define LARGEST_MEAN 4096           /* units, of a row's values: larger features saturate */
 #define COARSER 1.4
-#define LARGE ((uint64_t)1 << 18)       /* elements, that one more iteration pays for */
+#define LARGE ((uint64_t)1 << 19)       /* elements, that one more iteration and more components pay for */
 #define SURE 0.1                    /* share of all bits: low rank that is predicted to save as much need not prove itself */
 /* Where no rank is predicted to pay: few components, finely rounded, sometimes do. */
 #define UNPREDICTED_RANK 4u
@@ -177,8 +177,10 @@ static gsz_lowrank_options options_for(const gsz_structure *s, const gsz_lowrank
     gsz_lowrank_options o = usual[v->matrix != 0];
     o.unit_bits = s->t.weights.unit_bits;
     o.taps = v->matrix ? 1 : v->taps;
-    o.iterations += o.iterations > 1 && v->elements >= LARGE;
     o.turns = memchr(s->scales, 0, v->rows) == NULL;
+    if (usual != thorough || v->elements < LARGE) return o;
+    o.iterations++;
+    if (!v->matrix) o.max_rank = GSZ_MAX_RANK;
     return o;
 }
 
@@ -265,9 +267,9 @@ static int search_ranks(search *q) {
 
 /* Bins that are a little narrower than they might be, so that the mean squared error is below what SZ3 leaves: 0.306 to
  * 0.326 eb^2 at fine bounds, where it would be eb^2 / 3.  Where few bits are left it is far below anyway. */
-#define NARROW_FROM 2.0             /* bits an element */
+#define NARROW_FROM 1.9             /* bits an element */
 static double narrower(double bits) {
-    double part = bits < NARROW_FROM ? 0 : 0.0135 + 0.0036 * bits;
+    double part = bits < NARROW_FROM ? 0 : 0.0145 + 0.0036 * bits;
     return 1 - GSZ_MIN(part, 0.042);
 }
 

@@ -51,19 +51,22 @@ void gsz_model_widths(const gsz_model_row *row, const gsz_model_weights *w, int3
 #define PART_BITS 12u           /* d is of 16 times less than a scale */
 #define LARGEST_PART 65536u
 
+static void add_parts(const int32_t *restrict d, size_t n, uint32_t inverse, int32_t *restrict sums) {
+    const uint32_t most = (LARGEST_PART << 10) / inverse;       /* from here on the largest: no product is above 32 bits */
+    for (size_t j = 0; j < n; j++) {
+        const uint32_t size = (uint32_t)(d[j] < 0 ? -d[j] : d[j]);
+        sums[j] += (int32_t)((size > most ? LARGEST_PART << 10 : size * inverse) >> 10);
+    }
+}
+
 void gsz_model_sum_relative(gsz_model_row *row, int32_t scale) {
-    const uint64_t inverse = ((uint64_t)1 << (PART_BITS + 10)) / (uint32_t)scale;
+    const uint32_t inverse = ((uint32_t)1 << (PART_BITS + 10)) / (uint32_t)scale;
     row->total = 0;
     for (unsigned group = 0; group < (row->matrix ? row->taps : 1); group++) {
         int32_t *sums = row->sums + group * row->stride;
         for (size_t j = 0; j < row->lanes; j++) sums[j] -= sums[j] >> FADING;
-        for (unsigned tap = group; tap < (row->matrix ? group + 1 : row->taps); tap++) {
-            const int32_t *d = row->d + tap * row->stride;
-            for (size_t j = 0; j < row->lanes; j++) {
-                const uint64_t part = (uint64_t)(d[j] < 0 ? -d[j] : d[j]) * inverse >> 10;
-                sums[j] += (int32_t)GSZ_MIN(part, (uint64_t)LARGEST_PART);
-            }
-        }
+        for (unsigned tap = group; tap < (row->matrix ? group + 1 : row->taps); tap++)
+            add_parts(row->d + tap * row->stride, row->lanes, inverse, sums);
         for (size_t j = 0; j < row->lanes; j++) row->total += (uint64_t)sums[j];
     }
     row->rows++;

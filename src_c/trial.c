@@ -3,7 +3,7 @@
 #include "coding_tables.h"
 #include "head.h"
 
-#define TRIED ((size_t)2 << 14)     /* elements, or a 16th of a large tensor, in blocks of rows that are spread: tensors are often several stacked */
+#define TRIED ((size_t)6 << 12)     /* elements, or a 16th of a large tensor, in blocks of rows that are spread: tensors are often several stacked */
 #define PART 16u
 #define BLOCKS ((size_t)8)
 

@@ -296,23 +296,33 @@ static uint8_t *rans_encode_int_avx2(const gsz_rans_code *codes, const uint16_t 
 
 /* ---- the gradient model: eight lanes at a time, arrays have room for them */
 
+typedef struct { __m256i base, column, ratio; __m128i down, up; } width_vectors_avx2;
+
+GSZ_INLINE __m256i logs_of_eight_avx2(const gsz_row_widths *w, const width_vectors_avx2 *v, const int32_t *sums, const int32_t *const *past, size_t j) {
+    __m256i sum = _mm256_sra_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(sums + j)), v->down);
+    __m256i cell = _mm256_mullo_epi32(_mm256_min_epi32(sum, _mm256_set1_epi32(32767)), v->ratio);
+    cell = _mm256_sll_epi32(_mm256_srli_epi32(cell, 8), v->up);
+    __m256i s = _mm256_add_epi32(v->base, _mm256_mullo_epi32(v->column, cell));
+    for (unsigned k = 0; k < w->rounds; k++) {
+        __m256i value = _mm256_abs_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(past[k] + j)));
+        s = _mm256_add_epi32(s, _mm256_mullo_epi32(_mm256_set1_epi32(w->past[k]), _mm256_slli_epi32(value, GSZ_WIDTH_BITS)));
+    }
+    s = _mm256_srai_epi32(s, GSZ_WEIGHT_BITS);
+    s = _mm256_min_epi32(_mm256_max_epi32(s, _mm256_set1_epi32(1)), _mm256_set1_epi32(0xffffff));
+    return _mm256_srli_epi32(_mm256_castps_si256(_mm256_cvtepi32_ps(s)), 23 - GSZ_LOG_BITS);
+}
+
 static void model_logs_int_avx2(const gsz_row_widths *w, const int32_t *sums, const int32_t *const *past, size_t n, int16_t *log) {
-    const __m256i base = _mm256_set1_epi32(w->base), column = _mm256_set1_epi32(w->column), ratio = _mm256_set1_epi32((int)w->ratio);
-    const __m128i down = _mm_cvtsi32_si128((int)w->down), up = _mm_cvtsi32_si128((int)w->up);
-    for (size_t j = 0; j < n; j += 8) {
-        __m256i sum = _mm256_sra_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(sums + j)), down);
-        __m256i cell = _mm256_mullo_epi32(_mm256_min_epi32(sum, _mm256_set1_epi32(32767)), ratio);
-        cell = _mm256_sll_epi32(_mm256_srli_epi32(cell, 8), up);
-        __m256i s = _mm256_add_epi32(base, _mm256_mullo_epi32(column, cell));
-        for (unsigned k = 0; k < w->rounds; k++) {
-            __m256i value = _mm256_abs_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(past[k] + j)));
-            s = _mm256_add_epi32(s, _mm256_mullo_epi32(_mm256_set1_epi32(w->past[k]), _mm256_slli_epi32(value, GSZ_WIDTH_BITS)));
-        }
-        s = _mm256_srai_epi32(s, GSZ_WEIGHT_BITS);
-        s = _mm256_min_epi32(_mm256_max_epi32(s, _mm256_set1_epi32(1)), _mm256_set1_epi32(0xffffff));
-        __m256i size = _mm256_srli_epi32(_mm256_castps_si256(_mm256_cvtepi32_ps(s)), 23 - GSZ_LOG_BITS);
-        __m128i eight = _mm_packs_epi32(_mm256_castsi256_si128(size), _mm256_extracti128_si256(size, 1));
-        _mm_storeu_si128((__m128i *)(void *)(log + j), eight);
+    const width_vectors_avx2 v = {_mm256_set1_epi32(w->base), _mm256_set1_epi32(w->column), _mm256_set1_epi32((int)w->ratio),
+                                  _mm_cvtsi32_si128((int)w->down), _mm_cvtsi32_si128((int)w->up)};
+    size_t j = 0;
+    for (; j + 16 <= n; j += 16) {          /* stores as wide as the loads that follow */
+        __m256i both = _mm256_packs_epi32(logs_of_eight_avx2(w, &v, sums, past, j), logs_of_eight_avx2(w, &v, sums, past, j + 8));
+        _mm256_storeu_si256((__m256i *)(void *)(log + j), _mm256_permute4x64_epi64(both, 0xd8));
+    }
+    for (; j < n; j += 8) {
+        __m256i one = logs_of_eight_avx2(w, &v, sums, past, j);
+        _mm_storeu_si128((__m128i *)(void *)(log + j), _mm_packs_epi32(_mm256_castsi256_si128(one), _mm256_extracti128_si256(one, 1)));
     }
 }
 
