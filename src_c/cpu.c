@@ -9,6 +9,9 @@ unsigned gsz_cpu_features(void) {
         && __builtin_cpu_supports("popcnt"))
         mask |= GSZ_CPU_AVX2;
     if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul")) mask |= GSZ_CPU_SSE42;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
+        && __builtin_cpu_supports("avx512vnni"))
+        mask |= GSZ_CPU_VNNI;
 #endif
     return mask;
 }

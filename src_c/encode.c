@@ -21,6 +21,7 @@ typedef struct {
     gsz_tensor modelled;        /* as it was under the model, where that is compared with going without */
     uint8_t constant[8];
     int todo;                   /* its chunks are to be coded */
+    size_t turn;                /* number of the plan that is made when this one's turn comes */
 } plan;
 
 typedef struct { plan *tensor; size_t index; } job;
@@ -156,8 +157,9 @@ static int quantise(encoding *c, unsigned worker, plan *p, size_t index) {
     return to.useful ? plan_quantised(c, worker, p, &to) : GSZ_OK;
 }
 
-static int plan_one(void *arg, unsigned worker, size_t i) {
+static int plan_one(void *arg, unsigned worker, size_t turn) {
     encoding *c = (encoding *)arg;
+    const size_t i = c->plans[turn].turn;
     plan *p = &c->plans[i];
     gsz_tensor *t = &p->entry.tensor;
     if (p->in->quantiser != NULL) GSZ_TRY(quantise(c, worker, p, i));
@@ -170,6 +172,20 @@ static int plan_one(void *arg, unsigned worker, size_t i) {
     if (t->codec == GSZ_CODEC_MODEL) GSZ_TRY(learn(&c->work[worker], &c->offsets, p, i));
     p->todo = t->codec == GSZ_CODEC_EXACT || t->codec == GSZ_CODEC_UNIFORM || t->codec == GSZ_CODEC_SPHERICAL;
     return GSZ_OK;
+}
+
+static unsigned octave_of(const plan *p) {
+    unsigned octave = 0;
+    for (uint64_t n = p->entry.tensor.elements; n > 0; n >>= 1) octave++;
+    return octave;
+}
+
+/* Large tensors first, by octaves: scratch memory is then taken once, and threads end together. */
+static void set_turns(encoding *c) {
+    size_t first[65] = {0};
+    for (size_t i = 0; i < c->count; i++) first[64 - octave_of(&c->plans[i])]++;
+    for (unsigned k = 1; k < 65; k++) first[k] += first[k - 1];
+    for (size_t i = c->count; i-- > 0;) c->plans[--first[64 - octave_of(&c->plans[i])]].turn = i;
 }
 
 static int code_one(void *arg, unsigned worker, size_t i) {
@@ -546,6 +562,7 @@ static int run(encoding *c, const gsz_input *in, int named, const gsz_options *o
     set_offsets(c, in, options);
     if (options->bound_over == GSZ_OVER_MESSAGE) GSZ_TRY(share_bound(c));
     GSZ_TRY(set_thresholds(c, in));
+    set_turns(c);
     GSZ_TRY(gsz_parallel_for(c->count, c->nworkers, plan_one, c));
     for (unsigned i = 0; i < c->nworkers; i++) gsz_work_release(&c->work[i]);        /* learning takes much that coding does not */
     GSZ_TRY(gather(c));

@@ -17,10 +17,12 @@ typedef struct {
     size_t p;                       /* rank, a multiple of 8 */
     int turning;                    /* a is sent turned */
     int exponent[GSZ_MAX_RANK];     /* a unit of what is sent of a times a unit of b is 2^exponent bins */
-    float *turned;                  /* columns of a that are still to come, turned as those before them were */
+    float *turned;                  /* columns of a that are still to come, turned as those before them were; then its inverse */
     float *a;                       /* rows x p: the integers of a */
-    float *c, *b;                   /* p x cols */
+    float *b;                       /* cols x p */
     float *small;                   /* p x p */
+    int16_t *integers;              /* rows x p, as the kernel takes them */
+    unsigned kept[GSZ_MAX_RANK];    /* the column of b that became a component */
     double *g, *m;                  /* p x p */
     double *energy;                 /* rows */
     double right_cost;              /* bits of b for itself */
@@ -114,54 +116,65 @@ static int set_fraction(rounding *r) {
     return 1;
 }
 
-/* b of least squares for the integers of a: g = a^T a, b = g^-1 a^T x, in units of b.  Zeros for columns of a that
- * depend on others. */
+/* The largest sum of squares of a row of a. */
+static double longest_row(const rounding *r) {
+    float longest = 0;
+    for (size_t i = 0; i < r->out->rows; i++) {
+        float sum = 0;
+        for (unsigned k = 0; k < r->rank; k++) sum += r->a[i * r->p + k] * r->a[i * r->p + k];
+        longest = GSZ_MAX(longest, sum);
+    }
+    return (double)longest;
+}
+
+#define INVERSE_UNIT 0x1p40         /* numbers of a g^-1 are about 2^-30 */
+#define COLUMNS ((size_t)16)        /* of x, looked at together */
+
+/* b of least squares for the integers of a: b^T = x^T (a g^-1), g = a^T a, in units of b.  Zeros for columns of a that depend
+ * on others. */
 static void solve_right(rounding *r, unsigned unit_bits) {
     const gsz_lowrank_space *s = r->space;
     const size_t p = r->p, n = r->rank;
-    const double unit = power_of_two((int)(r->out->shift + unit_bits));
+    const double unit = power_of_two((int)(r->out->shift + unit_bits)) / (double)s->how.scale;
+    float scale[GSZ_MAX_RANK + 1];
     r->kernels->lowrank_gram(r->a, s->rows, p, r->g);
-    (void)gsz_orthogonalise(r->g, p, 1e-6, r->m);
-    for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < n; j++) {
+    (void)r->kernels->orthogonalise(r->g, p, 1e-6, r->m);
+    for (size_t i = 0; i < p; i++) {
+        for (size_t j = 0; j < p; j++) {
             double sum = 0;
             for (size_t k = GSZ_MAX(i, j); k < n; k++) sum += r->m[k * p + i] * r->m[k * p + j];
-            r->small[i * p + j] = (float)(sum * unit);
+            r->small[i * p + j] = (float)(sum * INVERSE_UNIT);
         }
     }
-    r->kernels->lowrank_product(r->a, 1, p, s->x, s->cols, n, s->rows, s->cols, r->c, s->cols);
-    r->kernels->lowrank_product(r->small, p, 1, r->c, s->cols, n, n, s->cols, r->b, s->cols);
+    r->kernels->lowrank_product(r->a, p, 1, r->small, p, s->rows, p, p, r->turned, p);
+    gsz_lowrank_column_scales(r->turned, p, s->rows, p, scale);
+    gsz_lowrank_integers(r->turned, p, s->rows, p, scale, r->integers);
+    r->kernels->lowrank_times(s->x, 1, s->cols, &s->how, r->integers, s->cols, s->rows, p, r->b, p);
+    for (size_t k = 0; k < p; k++) scale[k] = scale[k] > 0 ? (float)(unit / (INVERSE_UNIT * (double)scale[k])) : 0;
+    for (size_t j = 0; j < s->cols; j++)
+        for (size_t k = 0; k < p; k++) r->b[j * p + k] *= scale[k];
 }
 
 /* Rounds b; 0 when it or a sum leaves its integers (Cauchy: row of a times column of b). */
 static int round_right(rounding *r) {
     gsz_lowrank *out = r->out;
-    const size_t rows = out->rows, cols = out->cols;
-    float longest = 0, widest = 0;
+    const size_t p = r->p, cols = out->cols;
+    float widest = 0;
     uint32_t beyond = 0;
-    memset(r->c, 0, cols * sizeof *r->c);
-    for (unsigned k = 0; k < r->rank; k++) {
-        const float *restrict from = r->b + k * cols;
-        float *restrict squares = r->c;
-        int16_t *restrict to = out->b + k * cols;
-        for (size_t j = 0; j < cols; j++) {
-            float v = rounded(from[j], 32768.0f);
-            int32_t whole = (int32_t)v;
-            beyond += (uint32_t)(whole + 32767) > 65534;
-            squares[j] += v * v;
-            to[j] = (int16_t)GSZ_MIN(whole, 32767);
-        }
+    for (size_t from = 0; from < cols; from += COLUMNS) {
+        const size_t here = GSZ_MIN(COLUMNS, cols - from);
+        float squares[COLUMNS] = {0};
+        for (unsigned k = 0; k < r->rank; k++)
+            for (size_t j = 0; j < here; j++) {
+                float v = rounded(r->b[(from + j) * p + k], 32768.0f);
+                int32_t whole = (int32_t)v;
+                beyond += (uint32_t)(whole + 32767) > 65534;
+                squares[j] += v * v;
+                out->b[k * cols + from + j] = (int16_t)GSZ_MIN(whole, 32767);
+            }
+        for (size_t j = 0; j < here; j++) widest = GSZ_MAX(widest, squares[j]);
     }
-    for (size_t j = 0; j < cols; j++) widest = GSZ_MAX(widest, r->c[j]);
-    for (size_t i = 0; i < rows; i++) {
-        float sum = 0;
-        for (unsigned k = 0; k < r->rank; k++) {
-            float v = r->a[i * r->p + k];
-            sum += v * v;
-        }
-        longest = GSZ_MAX(longest, sum);
-    }
-    return beyond == 0 && (double)longest * (double)widest < 0x1p61;
+    return beyond == 0 && longest_row(r) * (double)widest < 0x1p61;
 }
 
 /* Leaves out components whose b is all zero, but of a turned a, where later ones need them; adds up what the others cost: a, and b
@@ -177,7 +190,7 @@ static void keep_components(rounding *r) {
         memmove(out->sent + kept * rows, out->sent + k * rows, rows * sizeof *out->sent);
         memmove(out->a + kept * rows, out->a + k * rows, rows * sizeof *out->a);
         memmove(out->b + kept * cols, out->b + k * cols, cols * sizeof *out->b);
-        memmove(r->b + kept * cols, r->b + k * cols, cols * sizeof *r->b);
+        r->kept[kept] = k;
         out->up[kept++] = out->up[k];
         out->bits_cost += GSZ_COMPONENT_BITS + (double)sent * factor_bits(root(ea / (double)sent));
         r->right_cost += (double)cols * factor_bits(root(eb / (double)cols));
@@ -213,12 +226,14 @@ static int round_at(gsz_work *work, rounding *r, unsigned wanted, double step, u
 
 static int reserve_rounding(gsz_work *work, rounding *r, unsigned rank) {
     const size_t rows = r->space->rows, cols = r->space->cols, p = ROUND_UP(rank);
-    size_t doubles = 2 * p * p + rows, floats = p * p + 2 * p * rows + 2 * p * cols;
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, doubles * sizeof(double) + floats * sizeof(float)));
+    const size_t doubles = 2 * p * p + rows, floats = p * p + 2 * p * rows + p * cols;
+    const size_t size = doubles * sizeof(double) + floats * sizeof(float) + GSZ_TIMES_INTEGERS(rows, p) * sizeof(int16_t);
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, size));
     r->p = p;
     r->g = (double *)work->lowrank.data, r->m = r->g + p * p, r->energy = r->m + p * p;
     r->small = (float *)(r->energy + rows);
-    r->a = r->small + p * p, r->turned = r->a + p * rows, r->c = r->turned + p * rows, r->b = r->c + p * cols;
+    r->a = r->small + p * p, r->turned = r->a + p * rows, r->b = r->turned + p * rows;
+    r->integers = (int16_t *)(void *)(r->b + p * cols);
     return GSZ_OK;
 }
 
@@ -290,17 +305,24 @@ static choice best_inner(const inner_choosing *q, unsigned most) {
     return best;
 }
 
+/* The largest size of n numbers, in integers: compilers do these in vectors. */
+static float largest_of(const float *x, size_t n) {
+    uint32_t largest = 0;
+    for (size_t i = 0; i < n; i++) largest = GSZ_MAX(largest, gsz_bits_of_float(x[i]) & 0x7fffffffu);
+    return gsz_float_of_bits(largest);
+}
+
 /* b in finer units, as a matrix of lanes; 0: no room for it. */
 static int refine_right(const rounding *r, float *to) {
-    const size_t lanes = r->out->cols / r->space->taps, n = r->out->rank * r->space->taps;
-    float largest = 0;
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < lanes; j++) {
-            const float v = r->b[i * lanes + j] * (float)(1 << INNER_BITS);
-            to[j * n + i] = v;
-            largest = GSZ_MAX(largest, v < 0 ? -v : v);
+    const size_t taps = r->space->taps, lanes = r->out->cols / taps, n = r->out->rank * taps;
+    const float finer = (float)(1 << INNER_BITS);
+    if (largest_of(r->b, r->out->cols * r->p) * finer >= 16384 || r->out->shift + INNER_BITS > 30) return 0;
+    for (size_t j = 0; j < lanes; j++, to += n)
+        for (size_t tap = 0; tap < taps; tap++) {
+            const float *restrict from = r->b + (tap * lanes + j) * r->p;
+            for (unsigned k = 0; k < r->out->rank; k++) to[k * taps + tap] = from[r->kept[k]] * finer;
         }
-    return largest < 16384 && r->out->shift + INNER_BITS <= 30;
+    return 1;
 }
 
 static int split_at(gsz_work *work, rounding *r, const float *right, double precision, unsigned unit_bits, unsigned most) {
@@ -418,18 +440,25 @@ int gsz_lowrank_find(gsz_work *work, const float *x, size_t rows, size_t cols,
 
 void gsz_lowrank_pairs(const gsz_lowrank *l, int16_t *b) {
     memset(b, 0, GSZ_LOWRANK_PAIRS(l->rank) * 2 * l->cols * sizeof *b);
-    for (unsigned k = 0; k < l->rank; k++)
-        for (size_t j = 0; j < l->cols; j++) b[(k / 2 * l->cols + j) * 2 + k % 2] = l->b[k * l->cols + j];
+    for (size_t c = 0; c < l->cols; c += GSZ_STRIP) {
+        const size_t width = GSZ_MIN(GSZ_STRIP, l->cols - c);
+        int16_t *strip = b + GSZ_LOWRANK_PAIRS(l->rank) * 2 * c;
+        for (unsigned k = 0; k < l->rank; k++) {
+            const int16_t *restrict from = l->b + k * l->cols + c;
+            int16_t *restrict to = strip + k / 2 * 2 * width + k % 2;
+            for (size_t j = 0; j < width; j++) to[2 * j] = from[j];
+        }
+    }
 }
 
 void gsz_lowrank_rows(const gsz_kernels *kernels, const gsz_lowrank *l, const int16_t *pairs, const size_t *row, unsigned n,
                       int32_t *base, size_t stride) {
     const unsigned npairs = GSZ_LOWRANK_PAIRS(l->rank);
-    int16_t a[GSZ_BASE_ROWS * (GSZ_MAX_RANK + 1)], *to = a;
+    int16_t a[GSZ_BASE_ROWS * (GSZ_MAX_RANK + 1)];
+    memset(a, 0, npairs * 2 * GSZ_BASE_ROWS * sizeof *a);
     for (unsigned r = 0; r < GSZ_BASE_ROWS; r++) {
-        const size_t i = row[GSZ_MIN(r, n - 1)];                /* rows too many repeat the last one, for nobody */
-        for (unsigned k = 0; k < l->rank; k++) *to++ = l->a[k * l->rows + i];
-        if (l->rank % 2) *to++ = 0;
+        const int16_t *from = l->a + row[GSZ_MIN(r, n - 1)];    /* rows too many repeat the last one, for nobody */
+        for (unsigned k = 0; k < l->rank; k++) a[k / 2 * 2 * GSZ_BASE_ROWS + 2 * r + k % 2] = from[k * l->rows];
     }
     kernels->lowrank_rows(a, npairs, pairs, l->cols, l->shift, base, stride);
 }

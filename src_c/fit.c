@@ -355,7 +355,7 @@ static void sum_taps(const gsz_kernels *kernels, const sampler *s, const float *
 static void fit_taps(const gsz_kernels *kernels, const sampler *s, const float *v, float floor, const float *w, double width, gsz_model_weights *out) {
     double seen[GSZ_MAX_TAPS] = {0}, told[GSZ_MAX_TAPS] = {0}, gain = 0;
     const unsigned taps = s->view.taps;
-    const double values = (double)s->t->view.elements / (double)taps * worth_of(width) * TAP_GAIN;
+    const double values = gsz_view_worth(&s->t->view) / (double)taps * worth_of(width) * TAP_GAIN;
     if (s->view.matrix || taps == 1) return;
     sum_taps(kernels, s, v, floor, w, seen, told);
     for (unsigned tap = 0; tap < taps; tap++) {

@@ -118,6 +118,7 @@ typedef enum { GSZ_OVER_TENSOR = 0, GSZ_OVER_MESSAGE = 1 } gsz_bound_over;
 /* CPU features that hot loops may use; every mask gives the same bytes. */
 #define GSZ_CPU_AVX2 1u
 #define GSZ_CPU_SSE42 2u
+#define GSZ_CPU_VNNI 4u            /* AVX-512 VNNI, besides AVX2 */
 #define GSZ_CPU_ALL 0xffffffffu
 unsigned gsz_cpu_features(void);
 

@@ -13,7 +13,9 @@ static const gsz_kernels kernels_sse42 = KERNEL_TABLE(GSZ_CPU_SSE42, gsz_crc32c_
 
 const gsz_kernels *gsz_kernels_for(unsigned mask) {
 #if GSZ_X86
-    if ((mask & (GSZ_CPU_AVX2 | GSZ_CPU_SSE42)) == (GSZ_CPU_AVX2 | GSZ_CPU_SSE42)) return &gsz_kernels_avx2;
+    const unsigned vectors = GSZ_CPU_AVX2 | GSZ_CPU_SSE42;
+    if ((mask & (vectors | GSZ_CPU_VNNI)) == (vectors | GSZ_CPU_VNNI)) return &gsz_kernels_vnni;
+    if ((mask & vectors) == vectors) return &gsz_kernels_avx2;
     if (mask & GSZ_CPU_SSE42) return &kernels_sse42;
 #endif
     (void)mask;

@@ -39,6 +39,12 @@ struct gsz_dither;
 #define GSZ_TURN_WIDE 16u
 #define GSZ_TURN_RATIO 13u      /* bits: a column has at most twice a reflection */
 #define GSZ_BASE_ROWS 4u            /* of low rank, made together */
+#define GSZ_MOST_DENSE 136u        /* columns of a subspace, a multiple of 8 */
+#define GSZ_STRIP ((size_t)16)      /* columns of a base, made together */
+/* How floats become integers: times `scale`, cut to +-most.  So many products of one with an integer of 16 bits stay below 2^31. */
+typedef struct gsz_rounding { float scale, most; unsigned terms; } gsz_rounding;
+#define GSZ_MOST_TERMS 32u          /* for 11 bits; half as many for each bit more */
+
 #define GSZ_FIT_LANES 8u
 #define GSZ_FIT_MOST 5u
 #define GSZ_FIT_SUMS(n) ((n) * ((n) + 1) / 2 + (n) + 1)     /* squares by rows of the lower triangle, products, the last square */
@@ -130,6 +136,10 @@ typedef struct gsz_kernels {
     void (*in_units[GSZ_FLOAT_TYPES])(const void *x, size_t n, double unit, int32_t most, int32_t *out);
     void (*differences[GSZ_FLOAT_TYPES])(const void *x, const void *y, size_t n, void *out);
 
+    /* Twins: elements of 4 bytes, the taps of each lane next to each other, to planes of `lanes` and back. */
+    void (*gather_taps)(const void *row, size_t lanes, unsigned taps, void *planes);
+    void (*scatter_taps)(const void *planes, size_t lanes, unsigned taps, void *row);
+
     /* Least squares (fit_tmpl.h): arrays of a multiple of GSZ_FIT_LANES observations; n is up to GSZ_FIT_MOST. */
     void (*fit_sums)(const float *const *f, unsigned n, const float *target, const float *weight, size_t count, double *sums);
     void (*fit_dot)(const float *const *f, unsigned n, const float *w, size_t count, float *out);
@@ -137,12 +147,24 @@ typedef struct gsz_kernels {
     void (*fit_left)(const float *target, const float *mean, float bin, float part, size_t count, float *left);
 
     /* Low rank (lowrank_tmpl.h).  Product: c (rows x n) = a (rows x depth, any strides) * b (depth x n).  Gram:
-     * g (p x p, upper triangle) = y^T y, p a multiple of 8 up to 136.  Rows: the base of GSZ_BASE_ROWS rows from pairs of
-     * components: 2 * pairs numbers a row, and b as gsz_lowrank_pairs lays it out. */
+     * g (p x p, upper triangle) = y^T y, p a multiple of 8 up to GSZ_MOST_DENSE.  Rows: the base of GSZ_BASE_ROWS rows from pairs of
+     * components, those of all rows together, and b as gsz_lowrank_pairs lays it out. */
     void (*lowrank_product)(const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row,
                             size_t rows, size_t depth, size_t n, float *c, size_t c_row);
+    /* Times: the same for x as integers, one of its strides 1, and b of integers, pairs of rows interleaved, n a multiple of 8; exact over
+     * `terms` terms, in float over these.  Energy: the sum of squares of such integers. */
+    void (*lowrank_times)(const float *x, size_t x_row, size_t x_col, const gsz_rounding *how, const int16_t *b,
+                          size_t rows, size_t depth, size_t n, float *c, size_t c_row);
+    uint64_t (*lowrank_energy)(const float *x, size_t n, const gsz_rounding *how);
     void (*lowrank_gram)(const float *y, size_t rows, size_t p, double *g);
     void (*lowrank_rows)(const int16_t *a, unsigned pairs, const int16_t *b, size_t cols, unsigned shift, int32_t *base, size_t stride);
+
+    /* Small matrices (dense_tmpl.h).  Orthogonalise: m (n x n, lower) with m g m^T = 1 for the rows that are kept: those of columns that
+     * depend on earlier ones, to `tolerance` of their energy, are zeros.  Uses up g, of which the upper triangle is read.  Returns the
+     * least ratio kept: what was left of a column after the earlier ones, as a share of its energy.  Eigenvectors: eigenvalues d and
+     * eigenvectors (rows of v) of g, which is used up, as is q; every number is at most about 1. */
+    double (*orthogonalise)(double *g, size_t n, double tolerance, double *m);
+    void (*eigenvectors)(double *g, size_t n, double *d, double *v, double *q);
 
     /* Turned factors (turn_tmpl.h): sum of products modulo 2^32, and y less ratio / 2^GSZ_TURN_RATIO of v, cut to +-32767; n is a
      * multiple of GSZ_TURN_WIDE.  Away: x of n + 1 lanes, whose part along v, `last` on lane n, is taken twice; scale = 2 / v^T v. */
@@ -162,6 +184,7 @@ const gsz_kernels *gsz_kernels_for(unsigned mask);
 
 extern const gsz_kernels gsz_kernels_portable;
 extern const gsz_kernels gsz_kernels_avx2;
+extern const gsz_kernels gsz_kernels_vnni;
 
 /* One value, for the careful path and the tests: what the decoder makes of k, and x as a double. */
 double gsz_decoded_value(int dtype, int32_t k, double step);

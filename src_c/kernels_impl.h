@@ -6,8 +6,15 @@
 #include "kernels.h"
 #include "model.h"
 #include "rans.h"
+#include "roots.h"
 #include "shrink.h"
 #include "symbols.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
 
 #define PASTE_(a, b, c) a##_##b##_##c
 #define PASTE(a, b, c) PASTE_(a, b, c)
@@ -136,12 +143,28 @@ GSZ_INLINE void NAME(sum_rest)(int32_t *v, size_t i, size_t n, uint32_t sum) {
     for (; i < n; i++) v[i] = (int32_t)(sum += (uint32_t)v[i]);
 }
 
+/* Lanes [j, lanes) of both. */
+#define MOVE4(to, i, from, k) memcpy((uint8_t *)(to) + 4 * (i), (const uint8_t *)(from) + 4 * (k), 4)
+GSZ_INLINE void NAME(gather_rest)(const void *restrict row, size_t j, size_t lanes, size_t taps, void *restrict planes) {
+    for (; j < lanes; j++)
+        for (size_t tap = 0; tap < taps; tap++) MOVE4(planes, tap * lanes + j, row, j * taps + tap);
+}
+
+GSZ_INLINE void NAME(scatter_rest)(const void *restrict planes, size_t j, size_t lanes, size_t taps, void *restrict row) {
+    for (; j < lanes; j++)
+        for (size_t tap = 0; tap < taps; tap++) MOVE4(row, j * taps + tap, planes, tap * lanes + j);
+}
+#undef MOVE4
+
 #include "rans_tmpl.h"
 
 #ifdef OWN_TWINS
 #include OWN_TWINS
 #else
 static void NAME(running_sum)(int32_t *v, size_t n) { NAME(sum_rest)(v, 0, n, 0); }
+
+static void NAME(gather_taps)(const void *row, size_t lanes, unsigned taps, void *planes) { NAME(gather_rest)(row, 0, lanes, taps, planes); }
+static void NAME(scatter_taps)(const void *planes, size_t lanes, unsigned taps, void *row) { NAME(scatter_rest)(planes, 0, lanes, taps, row); }
 
 static size_t NAME(compact)(const int32_t *v, size_t n, uint32_t *positions, int32_t *values) {
     size_t count = 0;
@@ -216,14 +239,18 @@ static size_t NAME(find32)(const int32_t *v, size_t n, int32_t value, uint32_t *
 #include "model_tmpl.h"
 #include "fit_tmpl.h"
 #include "lowrank_tmpl.h"
+#include "integer_tmpl.h"
+#include "dense_tmpl.h"
 #include "turn_tmpl.h"
 
 #define FOR_TYPES(f) {PASTE(f, half, SUFFIX), PASTE(f, bfloat, SUFFIX), PASTE(f, float, SUFFIX), PASTE(f, double, SUFFIX)}
-#define KERNEL_TABLE(MASK, CRC) { \
+/* A table; the products of low rank may be others. */
+#define KERNEL_TABLE(MASK, CRC) KERNEL_TABLE_WITH(MASK, CRC, NAME(lowrank_times), NAME(lowrank_rows))
+#define KERNEL_TABLE_WITH(MASK, CRC, TIMES, ROWS) { \
     MASK, FOR_TYPES(quantise), FOR_TYPES(dequantise16), FOR_TYPES(dequantise32), FOR_TYPES(range), \
     FOR_TYPES(sum_squares), FOR_TYPES(sum_errors), NAME(survey), NAME(compact), NAME(name_tokens), \
     NAME(put_low), NAME(join_low), NAME(put_fields), NAME(get_fields), NAME(running_sum), NAME(find16), NAME(find32), NAME(encode_streams), NAME(decode_streams), \
     NAME(rans_encode), NAME(rans_slots), NAME(rans_decode), NAME(model_logs), NAME(model_contexts), NAME(model_means), NAME(model_align), NAME(model_dither), NAME(model_phases), NAME(model_shrink), NAME(model_join), NAME(model_join_narrow), \
-    NAME(model_split), NAME(model_learn), NAME(model_sum), FOR_TYPES(model_quantise), FOR_TYPES(in_units), FOR_TYPES(differences), \
-    NAME(fit_sums), NAME(fit_dot), NAME(fit_weights), NAME(fit_left), NAME(lowrank_product), NAME(lowrank_gram), NAME(lowrank_rows), \
+    NAME(model_split), NAME(model_learn), NAME(model_sum), FOR_TYPES(model_quantise), FOR_TYPES(in_units), FOR_TYPES(differences), NAME(gather_taps), NAME(scatter_taps), \
+    NAME(fit_sums), NAME(fit_dot), NAME(fit_weights), NAME(fit_left), NAME(lowrank_product), TIMES, NAME(lowrank_energy), NAME(lowrank_gram), ROWS, NAME(orthogonalise), NAME(eigenvectors), \
     NAME(turn_dot), NAME(turn_subtract), NAME(turn_away), FOR_TYPES(sum_sizes), CRC}

@@ -3,6 +3,7 @@
 #include "bound.h"
 #include "fit.h"
 #include "fp.h"
+#include "rest.h"
 #include "row_basis.h"
 #include "scales.h"
 #include "trial.h"
@@ -12,7 +13,7 @@
 /* What is looked for, in kernels and in matrices.  Kernels save less, for taps predict part of it already, but have more
  * components, for b as a product makes them cheaper.  Balanced: */
 static const gsz_lowrank_options quick[2] = {
-    {.max_rank = 63, .iterations = 1, .gate = 0.02, .precision = 0.1, .saving = 0.7, .sample = 12},
+    {.max_rank = 63, .iterations = 1, .gate = 0.02, .precision = 0.1, .saving = 0.7, .sample = 8, .enough = 0.99},
     {.max_rank = 24, .iterations = 1, .gate = 0.02, .precision = 0.1, .saving = 1},
 };
 /* And best, which then tries. */
@@ -38,7 +39,7 @@ typedef struct {
     gsz_prior prior;                            /* the same */
     gsz_row_basis *basis;                       /* of the last round, once it is needed */
     int32_t told[GSZ_FEATURES];                 /* weights of means, of a fit without low rank */
-    int low_rank;               /* whether it is looked for, */
+    int low_rank, thorough;     /* whether it is looked for, and as best does; */
     unsigned way;               /* and what with earlier rounds */
 } material;
 
@@ -96,7 +97,7 @@ static int gather_planes(gsz_work *work, const gsz_modelled *t, const void *x, f
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->values, n * itemsize));
     for (size_t i = 0; i < v->rows; i++, to += n) {
         const uint8_t *row = (const uint8_t *)x + i * v->row_stride * itemsize;
-        gsz_row_gather(v, row, n, itemsize, direct ? (void *)to : work->values.data);
+        gsz_row_gather(work->kernels, v, row, n, itemsize, direct ? (void *)to : work->values.data);
         for (size_t j = 0; direct && j < n; j++) to[j] = in_bins(to[j] * scale);
         for (size_t j = 0; !direct && j < n; j++) to[j] = in_bins((float)(gsz_value_at(t->dtype, work->values.data, j) * inverse));
     }
@@ -123,29 +124,24 @@ static int gather_all(const material *m, const gsz_modelled *t) {
     return GSZ_OK;
 }
 
-/* What the base leaves, in bins. */
-static int subtract_base(const material *m, const gsz_structure *s) {
-    const float unit = 1 / (float)((uint32_t)1 << s->t.weights.unit_bits);
-    return gsz_lowrank_subtract(m->work, &s->low, s->t.pairs, m->planes, unit, m->left);
-}
-
-/* A tensor as planes in bins, what is left in place of its values. */
-static gsz_modelled of_rest(const material *m, const gsz_structure *s) {
-    gsz_modelled t = s->t;
-    gsz_plane_view(&s->t.view, &t.view);
-    t.dtype = GSZ_FLOAT32;
-    t.low = NULL;
-    t.prior = &m->prior;
-    t.eb = 0.5;
-    t.unit = 1 / (double)((uint32_t)1 << t.weights.unit_bits);
-    return t;
+/* What the base leaves, in bins, and a tensor that has it in place of its values. */
+static int make_rest(const material *m, const gsz_structure *s, gsz_modelled *rest) {
+    *rest = s->t;
+    gsz_rest_view(&s->t.view, m->thorough || s->t.referenced || s->t.rounds > 0, &rest->view);
+    rest->dtype = GSZ_FLOAT32;
+    rest->low = NULL;
+    rest->prior = &m->prior;
+    rest->eb = 0.5;
+    rest->unit = 1 / (double)((uint32_t)1 << s->t.weights.unit_bits);
+    return gsz_rest_make(m->work, s, &rest->view, m->planes, m->left);
 }
 
 /* Scales and weights of what is left; a row that was not zero stays so. */
 static int fit_rest(const material *m, gsz_structure *s) {
     gsz_work *work = m->work;
-    gsz_modelled t = of_rest(m, s);
+    gsz_modelled t;
     const size_t rows = s->t.view.rows;
+    GSZ_TRY(make_rest(m, s, &t));
     GSZ_TRY(gsz_scratch_reserve(work->heap, &work->scales, rows));
     uint8_t *scales = (uint8_t *)work->scales.data;
     GSZ_TRY(gsz_scales_measure(work, &t, m->left, scales, NULL));
@@ -160,7 +156,6 @@ static int fit_rest(const material *m, gsz_structure *s) {
 static int fit_around(const material *m, gsz_structure *s) {
     if (s->low.rank == 0) return gsz_model_fit(m->work, &s->t, m->rest);
     GSZ_TRY(gsz_structure_link(m->work->heap, s));
-    GSZ_TRY(subtract_base(m, s));
     return fit_rest(m, s);
 }
 
@@ -277,7 +272,6 @@ static int narrow_bins(search *q) {
     const material *m = q->m;
     const double part = narrower(q->bits);
     gsz_structure *s = &q->best;
-    const size_t n = (size_t)s->t.view.elements;
     double eb = gsz_double_of_bits(gsz_bits_of_double(s->t.eb * part) & ~(uint64_t)0 << 40);        /* few bytes in the table */
     double unit = gsz_model_unit(s->t.dtype, s->t.grid, eb, s->t.weights.unit_bits);
     if (s->t.grid != GSZ_GRID_CENTRED || part == 1 || !(unit > 0)) return GSZ_OK;
@@ -287,7 +281,7 @@ static int narrow_bins(search *q) {
     memcpy(s->scales, q->s->scales, s->t.view.rows);
     if (q->rank == 0) return gsz_model_fit(m->work, &s->t, m->rest);
     GSZ_TRY(gather_all(m, &s->t));
-    gsz_lowrank_scale(&q->space, 1 / part, n);
+    gsz_lowrank_scale(&q->space, 1 / part);
     gsz_structure_unlink(m->work->heap, s);
     GSZ_TRY(gsz_lowrank_factors(m->work, &q->space, q->rank, q->precision, s->t.weights.unit_bits, GSZ_MAX_RANK, &s->low));
     GSZ_TRY(use_basis(m, s));
@@ -303,10 +297,7 @@ static int refit(search *q) {
     gsz_modelled t = s->t;
     double before, after;
     if (s->t.view.matrix || q->bits >= REFIT_BELOW) return GSZ_OK;
-    if (s->low.rank > 0) {
-        GSZ_TRY(subtract_base(m, s));
-        t = of_rest(m, s);
-    }
+    if (s->low.rank > 0) GSZ_TRY(make_rest(m, s, &t));
     GSZ_TRY(gsz_model_refit(m->work, &t, s->low.rank > 0 ? (const void *)m->left : m->rest));
     if (memcmp(&t.weights, &open, sizeof open) == 0) return GSZ_OK;
     GSZ_TRY(gsz_trial_model(m->work, s, m->x, &before));
@@ -442,7 +433,7 @@ int gsz_structure_learn(gsz_work *work, gsz_structure *s, const void *x, int low
     gsz_row_basis basis;
     memset(&m, 0, sizeof m);
     memset(&basis, 0, sizeof basis);
-    m.work = work, m.x = x, m.basis = &basis, m.low_rank = low_rank && gsz_lowrank_possible(&s->t.view);
+    m.work = work, m.x = x, m.basis = &basis, m.low_rank = low_rank && gsz_lowrank_possible(&s->t.view), m.thorough = thoroughly;
     GSZ_TRY(subtract_reference(work, &s->t, x, &m.rest));
     GSZ_TRY(measure(work, s, m.rest, possible));
     if (*possible && s->t.referenced) *possible = reference_fits(work, &s->t, x);

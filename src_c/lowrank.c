@@ -1,184 +1,133 @@
+#include "bound.h"
 #include "lowrank_bits.h"
 
-#define MAX_COLUMNS 136u            /* of the subspace; the kernels take no more */
 #define LOOK_COLUMNS 8u             /* of the first look */
 #define OVERSAMPLING 4u
 #define FEW 6u                      /* components found at the first look: twice its columns are enough then */
-#define BLOCK 8u                    /* columns next to each other in a sample */
+#define BLOCK 16u                   /* columns next to each other in a sample */
 #define COARSE 1.6                  /* times the precision: better at fine bounds */
 #define LEAST_ELEMENTS 1024u
 #define LEAST_SIDE 8u
-#define LARGEST 1048576.0f          /* bins; what is beyond cannot be predicted, and its squares must not overflow */
+#define LARGEST 1048576.0f          /* bins; what is beyond cannot be predicted */
+#define COARSEST 1.25               /* times the precision */
+#define LEAST_SEEN 0.01             /* of an energy of integers, whatever rounding may have added */
+#define LEAST_LIMIT 0.0009765625f   /* bins: where all is below, there is nothing to predict */
 
 /* ---- the rank of most predicted bits */
 
-/* The energy left falls with every component, the cost rises: a few ranks that gain nothing end the search. */
+/* The energy left falls with every component, the cost rises: a few ranks that gain nothing end the search.  Then the least rank that
+ * gains as much as is enough. */
 static unsigned best_rank(const gsz_lowrank_space *s, unsigned most, double precision, double *energy, double *net) {
     unsigned best = 0;
-    double before = rows_bits(s->row_energy, s->rows, s->cols, 0);
-    *net = 0;
+    double gain[GSZ_MAX_RANK + 1] = {0};
+    const double before = rows_bits(s->row_energy, s->rows, s->cols, 0);
     memcpy(energy, s->row_energy, s->rows * sizeof *energy);
     for (unsigned rank = 1; rank <= GSZ_MIN(most, s->count) && rank <= best + 6; rank++) {
         take_component(s, rank - 1, energy);
         double saved = s->saving * (before - rows_bits(energy, s->rows, s->cols, precision * precision));
-        double gain = saved - predicted_cost(s, rank, precision);
-        if (gain > *net) *net = gain, best = rank;
+        gain[rank] = saved - predicted_cost(s, rank, precision);
+        if (gain[rank] > gain[best]) best = rank;
     }
+    const double enough = s->enough * gain[best];
+    for (unsigned rank = 1; rank < best; rank++)
+        if (gain[rank] >= enough) best = rank;
+    *net = gain[best];
     return best;
 }
 
-/* ---- small dense matrices, row-major, in double */
+/* ---- integers for the kernel */
 
-/* m (n x n, lower) with m g m^T = 1 for the rows that are kept: those of columns that depend on earlier ones, to
- * `tolerance` of their energy, are zeros.  Uses up g, of which the upper triangle is read.  Returns the least ratio
- * kept: what was left of a column after the earlier ones, as a share of its energy. */
-double gsz_orthogonalise(double *g, size_t n, double tolerance, double *m) {
-    double least = 1, diagonal[MAX_COLUMNS];
-    memset(m, 0, n * n * sizeof *m);
-    for (size_t k = 0; k < n; k++) diagonal[k] = g[k * n + k], m[k * n + k] = 1;
-    for (size_t k = 0; k < n; k++) {
-        double *restrict gk = g + k * n, *restrict mk = m + k * n;
-        double left = gk[k];
-        if (!(left > tolerance * diagonal[k]) || !(left > 1e-200)) {
-            memset(mk, 0, n * sizeof *mk);
-            continue;
-        }
-        least = GSZ_MIN(least, left / diagonal[k]);
-        double scale = inverse_root(left);
-        for (size_t j = k; j < n; j++) gk[j] *= scale;
-        for (size_t j = 0; j <= k; j++) mk[j] *= scale;
-        for (size_t i = k + 1; i < n; i++) {
-            double *restrict gi = g + i * n, *restrict mi = m + i * n, f = gk[i];
-            for (size_t j = i; j < n; j++) gi[j] -= f * gk[j];
-            for (size_t j = 0; j <= k; j++) mi[j] -= f * mk[j];
-        }
-    }
-    return least;
-}
+#define MOST 32767.0f
 
-/* Householder: g (full) becomes tridiagonal (diagonal d, e[k] between k and k + 1); q has g = q t q^T. */
-static void tridiagonalise(double *g, size_t n, double *d, double *e, double *q) {
-    double v[MAX_COLUMNS], w[MAX_COLUMNS], scales[MAX_COLUMNS];
-    for (size_t k = 0; k + 1 < n; k++) {
-        double *restrict row = g + k * n, norm = 0, beta = 0;
-        for (size_t j = k + 1; j < n; j++) norm += row[j] * row[j];
-        norm = root(norm);
-        d[k] = row[k];
-        e[k] = row[k + 1] > 0 ? -norm : norm;
-        row[k + 1] -= e[k];
-        double half = norm * norm + gsz_abs_double(e[k] * (row[k + 1] + e[k]));   /* v.v / 2 */
-        if (k + 2 < n && half > 1e-250) beta = 1 / half;
-        if (beta == 0) e[k] = k + 2 < n ? 0 : row[k + 1] + e[k];
-        scales[k] = beta;
-        if (beta == 0) continue;
-        memcpy(v, row, n * sizeof *v);
-        memset(w, 0, sizeof w);
-        for (size_t i = k + 1; i < n; i++)
-            for (size_t j = k + 1; j < n; j++) w[j] += v[i] * g[i * n + j];
-        double vw = 0;
-        for (size_t j = k + 1; j < n; j++) w[j] *= beta, vw += v[j] * w[j];
-        for (size_t j = k + 1; j < n; j++) w[j] -= 0.5 * beta * vw * v[j];
-        for (size_t i = k + 1; i < n; i++)
-            for (size_t j = k + 1; j < n; j++) g[i * n + j] -= v[i] * w[j] + w[i] * v[j];
-    }
-    d[n - 1] = g[n * n - 1];
-    e[n - 1] = 0;
-    memset(q, 0, n * n * sizeof *q);
-    for (size_t k = 0; k < n; k++) q[k * n + k] = 1;
-    for (size_t k = n - 1; k-- > 0;) {                          /* q = H_0 H_1 ... from the right end */
-        const double *row = g + k * n;
-        if (scales[k] == 0) continue;
-        memset(w, 0, sizeof w);
-        for (size_t i = k + 1; i < n; i++)
-            for (size_t j = k + 1; j < n; j++) w[j] += row[i] * q[i * n + j];
-        for (size_t i = k + 1; i < n; i++) {
-            double f = scales[k] * row[i];
-            for (size_t j = k + 1; j < n; j++) q[i * n + j] -= f * w[j];
-        }
-    }
-}
-
-/* One implicit QL sweep over [l, m] with Wilkinson's shift; the eigenvectors are rows of v. */
-static void ql_sweep(double *d, double *e, size_t l, size_t m, size_t n, double *v) {
-    double t = (d[l + 1] - d[l]) / (2 * e[l]), r = root(t * t + 1);
-    double g = d[m] - d[l] + e[l] / (t + (t < 0 ? -r : r)), s = 1, c = 1, p = 0;
-    for (size_t i = m; i-- > l;) {
-        double f = s * e[i], b = c * e[i], square = f * f + g * g;
-        if (!(square > 1e-290)) {                               /* split here */
-            d[i + 1] -= p;
-            e[m] = 0;
-            return;
-        }
-        double inverse = inverse_root_in(square, 2);            /* the longest chain of all this: rough is enough */
-        e[i + 1] = square * inverse;
-        s = f * inverse;
-        c = g * inverse;
-        g = d[i + 1] - p;
-        r = (d[i] - g) * s + 2 * c * b;
-        p = s * r;
-        d[i + 1] = g + p;
-        g = c * r - b;
-        double *restrict v0 = v + i * n, *restrict v1 = v0 + n;
-        for (size_t k = 0; k < n; k++) {
-            double x = v0[k], y = v1[k];
-            v1[k] = s * x + c * y;
-            v0[k] = c * x - s * y;
-        }
-    }
-    d[l] -= p;
-    e[l] = g;
-    e[m] = 0;
-}
-
-/* Eigenvalues d and eigenvectors (rows of v) of g, which is used up, as is q.  Every number is at most about 1. */
-static void eigenvectors(double *g, size_t n, double *d, double *v, double *q) {
-    double e[MAX_COLUMNS];
-    tridiagonalise(g, n, d, e, q);
+void gsz_lowrank_column_scales(const float *m, size_t stride, size_t n, size_t p, float *scale) {
+    memset(scale, 0, p * sizeof *scale);
     for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < n; j++) v[i * n + j] = q[j * n + i];
-    for (size_t l = 0; l < n; l++)
-        for (int sweep = 0; sweep < 40; sweep++) {              /* two are usual; what is left after 40 is small */
-            size_t m = l;
-            while (m + 1 < n && gsz_abs_double(e[m]) > 1e-13) m++;
-            if (m == l) break;
-            ql_sweep(d, e, l, m, n, v);
+        for (size_t j = 0; j < p; j++) {
+            const float v = m[i * stride + j], size = v < 0 ? -v : v;
+            scale[j] = size > scale[j] ? size : scale[j];
         }
+    for (size_t j = 0; j < p; j++) scale[j] = scale[j] > 1e-30f ? MOST / scale[j] : 0;
+}
+
+GSZ_INLINE uint32_t integer_of(float v) {
+    v = v < MOST ? v : MOST;
+    v = v > -MOST ? v : -MOST;
+    return gsz_bits_of_float(v + 0x1.8p23f) & 0xffffu;
+}
+
+void gsz_lowrank_integers(const float *m, size_t stride, size_t n, size_t p, const float *restrict scale, int16_t *to) {
+    for (size_t i = 0; i < n; i += 2) {
+        const float *restrict even = m + i * stride;
+        const float *restrict odd = i + 1 < n ? even + stride : even;
+        const uint32_t other = i + 1 < n ? 0xffffffffu : 0xffffu;
+        int16_t *restrict pairs = to + i * p;
+        for (size_t j = 0; j < p; j++) {
+            const uint32_t both = (integer_of(even[j] * scale[j]) | integer_of(odd[j] * scale[j]) << 16) & other;
+            memcpy(pairs + 2 * j, &both, sizeof both);
+        }
+    }
 }
 
 /* ---- subspace iteration
  *
  * `near` spans the shorter side of the matrix, `far` the longer one.  Only near is orthonormalised: near = X^T X near
- * loses components below about a thousandth of the first, which is all that float32 holds. */
+ * loses components below about a thousandth of the first, which is all that float32 holds.  Products with X are of
+ * integers, X times its scale and near or far with 15 bits: far is of units so much larger. */
 
 typedef struct {
     const gsz_kernels *kernels;
     const float *x;
+    gsz_rounding how;
     size_t rows, cols, near_size, far_size, p;
     double share;                   /* of all columns that x has */
     int wide;                       /* rows are the near side */
     float *near, *far;              /* near_size x p, far_size x p */
-    float *turned;                  /* room for the longer of both */
+    int16_t *integers;              /* of the longer of both */
+    float *turned;                  /* TURNED_ROWS x p */
     float *small;                   /* p x p */
     double *g, *v, *q;              /* p x p */
-    double *values;                 /* p */
+    double *values;                 /* p: of far^T far, as it is */
+    double *energy;                 /* rows */
     uint64_t seed;
 } iteration;
+
+#define TURNED_ROWS ((size_t)64)
+
+/* What rounding adds to the energy of n values, in bins^2. */
+static double noise_of(double n, float scale) { return n / (12 * ((double)scale * (double)scale)); }
+
+/* Energy of a component of far^T far, in bins^2. */
+static double energy_of(const iteration *it, double value) {
+    const double unit = 1 / ((double)MOST * (double)it->how.scale), seen = value * (unit * unit);
+    return GSZ_MAX(seen - noise_of((double)it->far_size, it->how.scale), seen * LEAST_SEEN) / it->share;
+}
 
 /* Columns [first, p) of far from the p - first columns that are in near. */
 static void far_from_near(iteration *it, size_t first) {
     const size_t n = it->p - first, row = it->wide ? 1 : it->cols, col = it->wide ? it->cols : 1;
-    it->kernels->lowrank_product(it->x, row, col, it->near, n, it->far_size, it->near_size, n, it->far + first, it->p);
+    float scale[GSZ_MOST_DENSE];
+    for (size_t j = 0; j < n; j++) scale[j] = MOST;             /* no number of near is above 1 */
+    gsz_lowrank_integers(it->near, n, it->near_size, n, scale, it->integers);
+    it->kernels->lowrank_times(it->x, row, col, &it->how, it->integers, it->far_size, it->near_size, n, it->far + first, it->p);
 }
 
+/* Near as large as it may be: whatever it is, its columns are orthonormalised. */
 static void near_from_far(iteration *it) {
     const size_t row = it->wide ? it->cols : 1, col = it->wide ? 1 : it->cols;
-    it->kernels->lowrank_product(it->x, row, col, it->far, it->p, it->near_size, it->far_size, it->p, it->near, it->p);
+    float scale[GSZ_MOST_DENSE];
+    gsz_lowrank_column_scales(it->far, it->p, it->far_size, it->p, scale);
+    gsz_lowrank_integers(it->far, it->p, it->far_size, it->p, scale, it->integers);
+    it->kernels->lowrank_times(it->x, row, col, &it->how, it->integers, it->near_size, it->far_size, it->p, it->near, it->p);
 }
 
 /* near = near * small. */
 static void turn_near(iteration *it) {
-    it->kernels->lowrank_product(it->near, it->p, 1, it->small, it->p, it->near_size, it->p, it->p, it->turned, it->p);
-    memcpy(it->near, it->turned, it->near_size * it->p * sizeof *it->near);
+    const size_t p = it->p;
+    for (size_t i = 0; i < it->near_size; i += TURNED_ROWS) {
+        const size_t here = GSZ_MIN(TURNED_ROWS, it->near_size - i);
+        it->kernels->lowrank_product(it->near + i * p, p, 1, it->small, p, here, p, p, it->turned, p);
+        memcpy(it->near + i * p, it->turned, here * p * sizeof *it->near);
+    }
 }
 
 /* Cholesky, and again where columns were so parallel that one pass leaves them askew. */
@@ -187,7 +136,7 @@ static void orthonormalise_near(iteration *it) {
     double least = 0;
     for (int pass = 0; pass < 2 && least < 1e-3; pass++) {
         it->kernels->lowrank_gram(it->near, it->near_size, p, it->g);
-        least = gsz_orthogonalise(it->g, p, 1e-11, it->v);
+        least = it->kernels->orthogonalise(it->g, p, 1e-11, it->v);
         for (size_t i = 0; i < p; i++)
             for (size_t j = 0; j < p; j++) it->small[j * p + i] = (float)it->v[i * p + j];
         turn_near(it);
@@ -222,7 +171,7 @@ static void solve(iteration *it) {
     scale = trace > 1e-200 ? 1 / trace : 0;
     for (size_t i = 0; i < p; i++)
         for (size_t j = i; j < p; j++) it->g[j * p + i] = it->g[i * p + j] *= scale;
-    eigenvectors(it->g, p, it->values, it->v, it->q);
+    it->kernels->eigenvectors(it->g, p, it->values, it->v, it->q);
     for (size_t i = 0; i < p; i++) it->values[i] = GSZ_MAX(it->values[i], 0.0) * trace;
     for (size_t i = 0; i < p; i++) {                            /* in order: p is small */
         size_t largest = i;
@@ -251,20 +200,22 @@ static void iterate(iteration *it, unsigned iterations) {
 /* The first components to the space: left = near v, or far v made unit vectors. */
 static void give_components(iteration *it, unsigned most, gsz_lowrank_space *space) {
     const size_t p = it->p, n = it->rows;
-    const float *from = it->wide ? it->near : it->far;
+    float *from = it->wide ? it->near : it->far;
     const unsigned wanted = (unsigned)GSZ_MIN((size_t)most, p);
     space->count = 0;
-    while (space->count < wanted && it->values[space->count] > 1e-10 * it->values[0] && it->values[space->count] > 1e-30)
+    while (space->count < wanted && it->values[space->count] > 1e-10 * it->values[0] && energy_of(it, it->values[space->count]) > 1e-30)
         space->count++;
     for (size_t k = 0; k < space->count; k++) {
         double scale = it->wide ? 1 : inverse_root(it->values[k]);
-        space->energy[k] = it->values[k] / it->share;
+        space->energy[k] = energy_of(it, it->values[k]);
         for (size_t j = 0; j < p; j++) it->small[j * p + k] = (float)(it->v[k * p + j] * scale);
     }
-    it->kernels->lowrank_product(from, p, 1, it->small, p, n, p, ROUND_UP(space->count), it->turned, p);
-    for (size_t i = 0; i < n; i += 8)
+    for (size_t i = 0; i < n; i += TURNED_ROWS) {
+        const size_t here = GSZ_MIN(TURNED_ROWS, n - i);
+        it->kernels->lowrank_product(from + i * p, p, 1, it->small, p, here, p, ROUND_UP(space->count), it->turned, p);
         for (size_t k = 0; k < space->count; k++)
-            for (size_t j = i; j < GSZ_MIN(i + 8, n); j++) space->left[k * n + j] = it->turned[j * p + k];
+            for (size_t r = 0; r < here; r++) space->left[k * n + i + r] = it->turned[r * p + k];
+    }
 }
 
 /* ---- the matrix */
@@ -284,37 +235,15 @@ static float outlier_limit(const float *x, size_t n) {
     while (e > 0 && (above += counts[e]) * 50 <= nonzero) e--;
     e += 1 + 3;                                             /* 8 times the upper end of that octave */
     float limit = gsz_float_of_bits((uint32_t)GSZ_MIN(e, 254u) << 23);
-    return GSZ_MIN(limit, LARGEST);
+    return GSZ_MAX(GSZ_MIN(limit, LARGEST), LEAST_LIMIT);
 }
 
-static int any_beyond(const float *x, size_t n, float limit) {
-    int32_t most = (int32_t)gsz_bits_of_float(limit), largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        int32_t magnitude = (int32_t)(gsz_bits_of_float(x[i]) & 0x7fffffffu);
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    return largest > most;
-}
-
-/* Row energies of the matrix, or of a clipped copy where values are beyond the limit. */
-static int survey(gsz_work *work, gsz_lowrank_space *s) {
-    const size_t n = s->rows * s->cols;
-    const float limit = outlier_limit(s->x, n);
-    if (any_beyond(s->x, n, limit)) {
-        s->copy_size = n * sizeof(float);
-        s->copy = gsz_alloc(work->heap, s->copy_size);
-        GSZ_CHECK(s->copy != NULL, GSZ_E_MEMORY);
-        float *restrict to = (float *)s->copy;
-        const float *restrict from = s->x;
-        for (size_t i = 0; i < n; i++) {
-            float v = from[i] > limit ? limit : from[i];
-            to[i] = v < -limit ? -limit : v;
-        }
-        s->x = to;
-    }
-    for (size_t i = 0; i < s->rows; i++)
-        s->row_energy[i] = work->kernels->sum_squares[GSZ_FLOAT32](s->x + i * s->cols, s->cols, 1);
-    return GSZ_OK;
+/* Integers of 11 bits, which are fastest, or up to 14 where these would be coarser than the precision that factors have. */
+static gsz_rounding rounding_for(float limit, double precision) {
+    gsz_rounding how = {2048, 2047, GSZ_MOST_TERMS};
+    for (; how.terms > 4 && (double)limit > COARSEST * precision * (double)how.scale; how.terms /= 2) how.scale *= 2, how.most = 2 * how.most + 1;
+    how.scale /= limit;
+    return how;
 }
 
 /* Columns that are enough to find the left factors of a wide matrix by. */
@@ -336,19 +265,21 @@ static void sample_columns(const gsz_lowrank_space *s, size_t columns, float *to
 static int begin(gsz_work *work, iteration *it, const gsz_lowrank_space *s, const gsz_lowrank_options *o, size_t p) {
     memset(it, 0, sizeof *it);
     it->kernels = work->kernels;
-    it->x = s->x, it->rows = s->rows, it->cols = sampled_columns(s, o, p);
+    it->x = s->x, it->how = s->how, it->rows = s->rows, it->cols = sampled_columns(s, o, p);
     it->share = (double)it->cols / (double)s->cols;
     it->wide = s->rows <= s->cols;
     it->near_size = it->wide ? it->rows : it->cols, it->far_size = it->wide ? it->cols : it->rows;
     it->seed = 1;
     const size_t sample = it->cols < s->cols ? it->rows * it->cols : 0;
     const size_t longest = GSZ_MAX(it->near_size, it->far_size);        /* a sample may be shorter than the near side */
-    size_t doubles = 3 * p * p + p, floats = (it->near_size + it->far_size + longest + p) * p + sample;
-    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, doubles * sizeof(double) + floats * sizeof(float)));
+    const size_t doubles = 3 * p * p + p + it->rows, floats = (it->near_size + it->far_size + TURNED_ROWS + p) * p + sample;
+    const size_t size = doubles * sizeof(double) + floats * sizeof(float) + GSZ_TIMES_INTEGERS(longest, p) * sizeof(int16_t);
+    GSZ_TRY(gsz_scratch_reserve(work->heap, &work->lowrank, size));
     it->g = (double *)work->lowrank.data;
-    it->v = it->g + p * p, it->q = it->v + p * p, it->values = it->q + p * p;
-    it->near = (float *)(it->values + p);
-    it->far = it->near + it->near_size * p, it->turned = it->far + it->far_size * p, it->small = it->turned + longest * p;
+    it->v = it->g + p * p, it->q = it->v + p * p, it->values = it->q + p * p, it->energy = it->values + p;
+    it->near = (float *)(it->energy + it->rows);
+    it->far = it->near + it->near_size * p, it->turned = it->far + it->far_size * p, it->small = it->turned + TURNED_ROWS * p;
+    it->integers = (int16_t *)(void *)(it->small + p * p + sample);
     if (sample == 0) return GSZ_OK;
     sample_columns(s, it->cols, it->small + p * p);
     it->x = it->small + p * p;
@@ -361,24 +292,33 @@ static unsigned first_look(iteration *it, const gsz_lowrank_options *o, double a
     widen(it, LOOK_COLUMNS);
     iterate(it, 1);
     give_components(it, (unsigned)GSZ_MIN((size_t)o->max_rank, it->p), s);
-    double *energy = (double *)it->turned;                      /* at least eight floats a row */
-    unsigned rank = best_rank(s, s->count, o->precision, energy, &net);
+    unsigned rank = best_rank(s, s->count, o->precision, it->energy, &net);
     return net >= o->gate * all_bits ? rank : 0;
 }
 
 /* Columns of the subspace: a third of the shorter side is more than ever pays. */
 static size_t subspace_columns(size_t rows, size_t cols, unsigned max_rank) {
     const size_t third = ROUND_UP((GSZ_MIN(rows, cols) + 2) / 3);
-    return GSZ_MIN(third, GSZ_MIN((size_t)MAX_COLUMNS, ROUND_UP(max_rank + OVERSAMPLING)));
+    return GSZ_MIN(third, GSZ_MIN((size_t)GSZ_MOST_DENSE, ROUND_UP(max_rank + OVERSAMPLING)));
+}
+
+/* The energies of rows, by what the iteration sees of them. */
+static void survey(const iteration *it, gsz_lowrank_space *s) {
+    const double noise = noise_of((double)it->cols, it->how.scale), unit = 1 / (double)it->how.scale;
+    for (size_t i = 0; i < it->rows; i++) {
+        const double seen = (double)it->kernels->lowrank_energy(it->x + i * it->cols, it->cols, &it->how) * (unit * unit);
+        s->row_energy[i] = GSZ_MAX(seen - noise, seen * LEAST_SEEN) / it->share;
+    }
+    s->bits = rows_bits(s->row_energy, s->rows, s->cols, 0);
 }
 
 static int components(gsz_work *work, const gsz_lowrank_options *o, size_t p, gsz_lowrank_space *s) {
     iteration it;
-    const double all_bits = s->bits = rows_bits(s->row_energy, s->rows, s->cols, 0);
-    if (s->saving * all_bits <= GSZ_COMPONENT_BITS + 0.2 * (double)(s->rows + s->cols)) return GSZ_OK;
     GSZ_TRY(begin(work, &it, s, o, p));
+    survey(&it, s);
+    if (s->saving * s->bits <= GSZ_COMPONENT_BITS + 0.2 * (double)(s->rows + s->cols)) return GSZ_OK;
     if (o->gate > 0) {
-        unsigned seen = first_look(&it, o, all_bits, s);
+        unsigned seen = first_look(&it, o, s->bits, s);
         s->count = 0;
         if (seen == 0) return GSZ_OK;
         if (seen <= FEW) p = GSZ_MIN(p, (size_t)(2 * LOOK_COLUMNS));
@@ -393,6 +333,7 @@ int gsz_lowrank_decompose(gsz_work *work, const float *x, size_t rows, size_t co
                           const gsz_lowrank_options *o, gsz_lowrank_space *s) {
     memset(s, 0, sizeof *s);
     s->x = x, s->rows = rows, s->cols = cols, s->saving = o->saving;
+    s->enough = o->enough > 0 ? o->enough : 1;
     s->taps = GSZ_MAX(o->taps, 1u), s->iterations = o->iterations, s->turns = o->turns;
     if (o->max_rank == 0 || GSZ_MIN(rows, cols) < LEAST_SIDE || rows * cols < LEAST_ELEMENTS) return GSZ_OK;
     gsz_lowrank_options limited = *o;
@@ -402,8 +343,8 @@ int gsz_lowrank_decompose(gsz_work *work, const float *x, size_t rows, size_t co
     s->memory = gsz_alloc(work->heap, s->memory_size);
     GSZ_CHECK(s->memory != NULL, GSZ_E_MEMORY);
     s->energy = (double *)s->memory, s->row_energy = s->energy + most, s->left = (float *)(s->row_energy + rows);
-    int status = survey(work, s);
-    if (status == GSZ_OK) status = components(work, &limited, p, s);
+    s->how = rounding_for(outlier_limit(x, rows * cols), o->precision);
+    int status = components(work, &limited, p, s);
     if (status != GSZ_OK) gsz_lowrank_space_release(work->heap, s);
     return status;
 }
@@ -428,16 +369,14 @@ int gsz_lowrank_choose(gsz_work *work, const gsz_lowrank_space *s, const gsz_low
     return GSZ_OK;
 }
 
-void gsz_lowrank_scale(gsz_lowrank_space *s, double by, size_t n) {
-    float *copy = (float *)s->copy;
-    for (size_t i = 0; copy != NULL && i < n; i++) copy[i] *= (float)by;
+void gsz_lowrank_scale(gsz_lowrank_space *s, double by) {
+    s->how.scale = (float)((double)s->how.scale / by);
     for (unsigned k = 0; k < s->count; k++) s->energy[k] *= by * by;
     for (size_t i = 0; i < s->rows; i++) s->row_energy[i] *= by * by;
 }
 
 void gsz_lowrank_space_release(gsz_heap *heap, gsz_lowrank_space *s) {
     gsz_release(heap, s->memory, s->memory_size);
-    gsz_release(heap, s->copy, s->copy_size);
     memset(s, 0, sizeof *s);
 }
 

@@ -27,12 +27,14 @@ typedef struct {
     unsigned taps;          /* of a row, one after another; above 1, b may be a product */
     unsigned sample;        /* a is found by so many columns for each of the subspace; 0 = all of them */
     int turns;              /* a may be turned: every row has it */
+    double enough;          /* share of the largest gain: the least rank with so much of it is taken, which is faster; 0 = all */
 } gsz_lowrank_options;
 
 /* Leading components of a matrix, best first.  The components of a lower rank are the first ones of a higher.
- * Refers to the matrix, or to its copy with outliers clipped. */
+ * Refers to the matrix. */
 typedef struct {
     const float *x;
+    gsz_rounding how;       /* what is looked at: x as integers, outliers clipped */
     size_t rows, cols;
     unsigned taps, iterations;
     int turns;
@@ -41,9 +43,9 @@ typedef struct {
     double *energy;         /* of each component, bins^2, falling */
     double *row_energy;     /* sum of squares of each row */
     double bits;            /* predicted, of all values without low rank */
-    double saving;
-    void *memory, *copy;
-    size_t memory_size, copy_size;
+    double saving, enough;
+    void *memory;
+    size_t memory_size;
 } gsz_lowrank_space;
 
 /* Factors: component k is a[k * rows ..] and b[k * cols ..].  rank 0 = none. */
@@ -81,8 +83,15 @@ int gsz_lowrank_factors(gsz_work *work, const gsz_lowrank_space *space, unsigned
 int gsz_lowrank_find(gsz_work *work, const float *x, size_t rows, size_t cols,
                      const gsz_lowrank_options *options, gsz_lowrank *out);
 
-/* The space of a matrix of n values that has been multiplied in place by `by`. */
-void gsz_lowrank_scale(gsz_lowrank_space *space, double by, size_t n);
+/* The space of a matrix that has been multiplied in place by `by`. */
+void gsz_lowrank_scale(gsz_lowrank_space *space, double by);
+
+/* Floats (n x p, rows `stride` apart) as integers for the kernel lowrank_times, each column times its scale; odd n: a row of
+ * zeros is added. */
+#define GSZ_TIMES_INTEGERS(n, p) ((((n) + 1) & ~(size_t)1) * (p))
+void gsz_lowrank_integers(const float *m, size_t stride, size_t n, size_t p, const float *scale, int16_t *to);
+/* Scales that make each column as large as integers can be. */
+void gsz_lowrank_column_scales(const float *m, size_t stride, size_t n, size_t p, float *scale);
 
 void gsz_lowrank_space_release(gsz_heap *heap, gsz_lowrank_space *space);
 void gsz_lowrank_release(gsz_heap *heap, gsz_lowrank *lowrank);
@@ -98,8 +107,8 @@ int gsz_lowrank_reserve_basis(gsz_heap *heap, gsz_lowrank *lowrank);
 /* b from the sum that `inner` is, of lanes x (rank * taps); what is beyond its integers becomes the last of them. */
 int gsz_lowrank_expand(gsz_work *work, gsz_lowrank *lowrank);
 
-/* b as the kernel lowrank_rows takes it, components in pairs, the last one perhaps with zeros: GSZ_LOWRANK_PAIRS(rank) * 2 *
- * cols integers. */
+/* b as the kernel lowrank_rows takes it: strips of GSZ_STRIP columns, the last one perhaps narrower, each with its components in
+ * pairs, the last one perhaps with zeros: GSZ_LOWRANK_PAIRS(rank) * 2 * cols integers. */
 #define GSZ_LOWRANK_PAIRS(rank) (((rank) + 1) / 2)
 void gsz_lowrank_pairs(const gsz_lowrank *l, int16_t *b);
 

@@ -1,31 +1,14 @@
-/* What low rank is predicted to cost and to save, in bits, by plain arithmetic in place of a library. */
+/* What low rank is predicted to cost and to save, in bits. */
 #ifndef GSZ_LOWRANK_BITS_H
 #define GSZ_LOWRANK_BITS_H
 
 #include "fp.h"
 #include "lowrank.h"
+#include "roots.h"
 #include "turn.h"
 
 #define GSZ_COMPONENT_BITS 16.0     /* width and shift of one component */
 #define ROUND_UP(n) (((n) + 7) & ~(size_t)7)
-
-/* ---- plain arithmetic in place of a library */
-
-/* v^(-1/2) for 1e-290 < v < 1e290 by Halley's iteration: two steps leave an error of 1e-11, three an ulp or two. */
-GSZ_INLINE double inverse_root_in(double v, int steps) {
-    double r = gsz_double_of_bits(0x5fe6eb50c7b537a9u - (gsz_bits_of_double(v) >> 1));
-    for (int i = 0; i < steps; i++) {
-        double e = 1 - v * r * r;
-        r += r * e * (0.5 + 0.375 * e);
-    }
-    return r;
-}
-
-GSZ_INLINE double inverse_root(double v) { return inverse_root_in(v, 3); }
-
-GSZ_INLINE double root(double v) { return v > 1e-290 ? v * inverse_root(v) : 0; }
-
-GSZ_INLINE double power_of_two(int n) { return gsz_double_of_bits((uint64_t)(1023 + n) << 52); }
 
 /* ---- predicted bits */
 
@@ -93,8 +76,5 @@ GSZ_INLINE void take_component(const gsz_lowrank_space *s, unsigned k, double *e
         energy[i] = energy[i] > 0 ? GSZ_MAX(e, 1e-30) : 0;
     }
 }
-
-/* Orthonormalisation (lowrank.c). */
-double gsz_orthogonalise(double *g, size_t n, double tolerance, double *m);
 
 #endif

@@ -1,4 +1,4 @@
-/* The hot loops of lowrank.c, one text for every feature set; included by kernels_impl.h.
+/* The loops of lowrank.c in floats, one text for every feature set; included by kernels_impl.h.
  *
  * A tile is a few rows and columns of a product in registers.  Every element of a tile is summed alone and in the
  * order of the terms, so that neither the length of a vector nor the shape of a tile changes a bit. */
@@ -7,9 +7,8 @@
 #define PANEL_COLUMNS 64u
 #define PANEL_MOST_COLUMNS 80u      /* not cut into panels */
 #define GRAM_ROWS 16u
-#define GRAM_COLUMNS 136u
-#define TILE_SUMS 8u                /* vectors of sums in registers, half of the 16 that there are: 8 rows of one or 4 of two */
 #define TILE_ROWS 4u
+#define TILE_SUMS 8u                /* vectors of sums in registers, half of the 16 that there are: 8 rows of one or 4 of two */
 #if defined(__clang__)
 #define TILE_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
@@ -105,7 +104,7 @@ static void NAME(lowrank_product)(const float *a, size_t a_row, size_t a_col, co
 /* g (p x p) = y^T y for y of rows x p, p a multiple of 8 up to 136, in double.  Only the upper triangle and what
  * shares a tile with it is made. */
 static void NAME(lowrank_gram)(const float *y, size_t rows, size_t p, double *g) {
-    double d[GRAM_ROWS * GRAM_COLUMNS];
+    double d[GRAM_ROWS * GSZ_MOST_DENSE];
     memset(g, 0, p * p * sizeof *g);
     for (size_t i = 0; i < rows; i += GRAM_ROWS) {
         const size_t here = GSZ_MIN((size_t)GRAM_ROWS, rows - i);
@@ -119,59 +118,13 @@ static void NAME(lowrank_gram)(const float *y, size_t rows, size_t p, double *g)
     }
 }
 
-/* Columns [c, cols) of one row of the base; see lowrank.h. */
-GSZ_INLINE void NAME(lowrank_columns)(const int16_t *restrict a, unsigned pairs, const int16_t *restrict b, size_t c,
-                                      size_t cols, unsigned shift, int32_t *restrict base) {
-    const uint32_t half = (uint32_t)1 << (shift - 1);
-    const size_t stride = 2 * cols;
-    for (size_t l = c; l < cols; l++) base[l] = (int32_t)half;
-    for (unsigned k = 0; k < pairs; k++) {
-        const int16_t a0 = a[2 * k], a1 = a[2 * k + 1];
-        for (size_t l = c; l < cols; l++)
-            base[l] = (int32_t)((uint32_t)base[l] + (uint32_t)(a0 * b[k * stride + 2 * l])
-                                + (uint32_t)(a1 * b[k * stride + 2 * l + 1]));
-    }
-    for (size_t l = c; l < cols; l++) base[l] >>= shift;
-}
-
-/* GSZ_BASE_ROWS rows of the base side by side, so that b is read once for all of them. */
-static void NAME(lowrank_rows)(const int16_t *a, unsigned pairs, const int16_t *b, size_t cols, unsigned shift, int32_t *base, size_t stride) {
-    size_t c = 0;
-#ifdef OWN_TWINS
-    const __m256i half = _mm256_set1_epi32(1 << (shift - 1));
-    const __m128i count = _mm_cvtsi32_si128((int)shift);
-    for (; c + 16 <= cols; c += 16) {
-        const int16_t *p = b + 2 * c;
-        __m256i sum[GSZ_BASE_ROWS][2];
-        TILE_UNROLL for (unsigned r = 0; r < GSZ_BASE_ROWS; r++) sum[r][0] = sum[r][1] = half;
-        for (unsigned k = 0; k < pairs; k++, p += 2 * cols) {
-            const __m256i left = _mm256_loadu_si256((const __m256i *)(const void *)p);
-            const __m256i right = _mm256_loadu_si256((const __m256i *)(const void *)(p + 16));
-            TILE_UNROLL for (unsigned r = 0; r < GSZ_BASE_ROWS; r++) {
-                int32_t both;
-                memcpy(&both, a + 2 * (r * pairs + k), 4);
-                const __m256i v = _mm256_set1_epi32(both);
-                sum[r][0] = _mm256_add_epi32(sum[r][0], _mm256_madd_epi16(v, left));
-                sum[r][1] = _mm256_add_epi32(sum[r][1], _mm256_madd_epi16(v, right));
-            }
-        }
-        TILE_UNROLL for (unsigned r = 0; r < GSZ_BASE_ROWS; r++) {
-            __m256i *to = (__m256i *)(void *)(base + r * stride + c);
-            _mm256_storeu_si256(to, _mm256_sra_epi32(sum[r][0], count));
-            _mm256_storeu_si256(to + 1, _mm256_sra_epi32(sum[r][1], count));
-        }
-    }
-#endif
-    for (unsigned r = 0; r < GSZ_BASE_ROWS; r++) NAME(lowrank_columns)(a + 2 * (size_t)r * pairs, pairs, b, c, cols, shift, base + r * stride);
-}
 #undef PANEL_FLOATS
 #undef PANEL_DEPTH
 #undef PANEL_COLUMNS
 #undef PANEL_MOST_COLUMNS
 #undef GRAM_ROWS
-#undef GRAM_COLUMNS
 #undef TILE_ROWS
+#undef TILE_BYTES
 #undef TILE_SUMS
 #undef TILE_UNROLL
-#undef TILE_BYTES
 #undef DEFINE_TILE

@@ -88,7 +88,7 @@ static void prior_row(gsz_work *work, const gsz_modelled *t, const void *array, 
     const size_t itemsize = gsz_itemsize(t->dtype);
     const void *row = (const uint8_t *)array + i * v->row_stride * itemsize;
     if (!gsz_view_in_planes(v)) {
-        gsz_row_gather(v, row, length, itemsize, work->prior.data);
+        gsz_row_gather(work->kernels, v, row, length, itemsize, work->prior.data);
         row = work->prior.data;
     }
     work->kernels->in_units[t->dtype](row, length, t->unit, most, out);
@@ -273,7 +273,7 @@ static int put_row(gsz_work *work, gsz_segment_encoder *s, const gsz_modelled *t
     const gsz_view *v = &t->view;
     const size_t length = gsz_view_row(v, i), itemsize = gsz_itemsize(t->dtype);
     if (!gsz_view_in_planes(v)) {
-        gsz_row_gather(v, row, length, itemsize, work->values.data);
+        gsz_row_gather(work->kernels, v, row, length, itemsize, work->values.data);
         row = (const uint8_t *)work->values.data;
     }
     begin_row(work, w, t, i, length);
@@ -372,7 +372,7 @@ static int get_row(gsz_work *work, gsz_segment_decoder *s, const gsz_modelled *t
         GSZ_TRY(get_step(work, s, t, w, row == NULL ? NULL : planes + plane * itemsize, tap, n));
         end_step(work->kernels, w, tap, n, plane);
     }
-    if (row != NULL && !in_planes) gsz_row_scatter(v, planes, length, itemsize, row);
+    if (row != NULL && !in_planes) gsz_row_scatter(work->kernels, v, planes, length, itemsize, row);
     if (row != NULL) restore_escapes(w, row, itemsize);
     end_row(work->kernels, w, t, i, length);
     return GSZ_OK;

@@ -25,7 +25,7 @@ static int measure(gsz_work *work, const gsz_modelled *t, const void *x, uint8_t
     for (size_t i = 0; i < v->rows; i++) {
         const void *row = (const uint8_t *)x + i * v->row_stride * itemsize;
         const size_t length = gsz_view_row(v, i);
-        if (!whole) gsz_row_gather(v, row, length, itemsize, work->values.data);
+        if (!whole) gsz_row_gather(work->kernels, v, row, length, itemsize, work->values.data);
         scales[i] = (uint8_t)scale_of(work->kernels, t, whole ? row : work->values.data, length, seen);
     }
     return GSZ_OK;
@@ -43,7 +43,7 @@ static double worth_of(const gsz_modelled *t, unsigned scale) {
     const double bin = (double)((uint32_t)1 << (t->weights.unit_bits + GSZ_WIDTH_BITS));
     double width = GSZ_MIN((double)gsz_scale_width(scale) / bin, 1.0);
     double part = gsz_is_phased(t) ? 1.2 * width : width < 0.1 ? 5 * width : 0.45 + 0.55 * width;
-    return (double)t->view.row_length * part * WASTE;
+    return gsz_view_row_worth(&t->view) * part * WASTE;
 }
 
 /* Scales that live rows have; 0 where no change of them could pay. */

@@ -48,7 +48,7 @@ static void set_kernels(gsz_view *v, uint64_t rows, uint64_t columns, uint64_t t
 void gsz_view_of(const uint64_t *shape, unsigned ndim, gsz_view *v) {
     uint64_t rows = ndim > 0 ? shape[0] : 1, columns = ndim > 1 ? shape[1] : 1, taps = 1;
     v->elements = rows * columns;
-    v->shorter = 0;
+    v->shorter = v->parts = 0;
     for (unsigned i = 2; i < ndim; i++) taps *= shape[i];
     v->elements *= taps;
     if (taps == 1) {
@@ -98,14 +98,19 @@ GSZ_INLINE void scatter(const gsz_view *v, const uint8_t *restrict planes, size_
     }
 }
 
-void gsz_row_gather(const gsz_view *v, const void *row, size_t n, size_t itemsize, void *planes) {
-    if (itemsize == 2) gather(v, (const uint8_t *)row, n, 2, (uint8_t *)planes);
+/* Whether a row is the taps of lane after lane, in 4 bytes each. */
+static int in_lanes(const gsz_view *v, size_t itemsize) { return itemsize == 4 && !v->matrix && v->tap_stride == 1 && v->lane_stride == v->taps; }
+
+void gsz_row_gather(const gsz_kernels *kernels, const gsz_view *v, const void *row, size_t n, size_t itemsize, void *planes) {
+    if (in_lanes(v, itemsize)) kernels->gather_taps(row, v->lanes, v->taps, planes);
+    else if (itemsize == 2) gather(v, (const uint8_t *)row, n, 2, (uint8_t *)planes);
     else if (itemsize == 4) gather(v, (const uint8_t *)row, n, 4, (uint8_t *)planes);
     else gather(v, (const uint8_t *)row, n, 8, (uint8_t *)planes);
 }
 
-void gsz_row_scatter(const gsz_view *v, const void *planes, size_t n, size_t itemsize, void *row) {
-    if (itemsize == 2) scatter(v, (const uint8_t *)planes, n, 2, (uint8_t *)row);
+void gsz_row_scatter(const gsz_kernels *kernels, const gsz_view *v, const void *planes, size_t n, size_t itemsize, void *row) {
+    if (in_lanes(v, itemsize)) kernels->scatter_taps(planes, v->lanes, v->taps, row);
+    else if (itemsize == 2) scatter(v, (const uint8_t *)planes, n, 2, (uint8_t *)row);
     else if (itemsize == 4) scatter(v, (const uint8_t *)planes, n, 4, (uint8_t *)row);
     else scatter(v, (const uint8_t *)planes, n, 8, (uint8_t *)row);
 }

@@ -5,7 +5,7 @@
 #ifndef GSZ_VIEW_H
 #define GSZ_VIEW_H
 
-#include "common.h"
+#include "kernels.h"
 
 #define GSZ_FOLD ((size_t)512)                  /* row length of what has no rows of its own */
 #define GSZ_MAX_ROW ((uint64_t)1 << 16)         /* longer rows are folded */
@@ -16,6 +16,7 @@ typedef struct {
     size_t rows, row_length;                    /* only the last row may be shorter, and only in a matrix, */
     unsigned shorter;                           /* or each row by so many than the one before */
     size_t lanes;                               /* of the longest step */
+    unsigned parts;                             /* there are so many times as many lanes, of which these stand for all; 0: these are all */
     unsigned taps, side;                        /* side: taps a line of the kernel, 0 for matrices */
     int matrix;
     size_t row_stride, lane_stride, tap_stride; /* in elements, C order */
@@ -32,6 +33,10 @@ GSZ_INLINE size_t gsz_view_step(const gsz_view *v, size_t row_length, unsigned t
     return (row_length + v->taps - 1 - tap) / v->taps;
 }
 
+/* Elements that it stands for, and those of a row. */
+GSZ_INLINE double gsz_view_worth(const gsz_view *v) { return (double)v->elements * GSZ_MAX(v->parts, 1u); }
+GSZ_INLINE double gsz_view_row_worth(const gsz_view *v) { return (double)v->row_length * GSZ_MAX(v->parts, 1u); }
+
 /* Where a step's elements begin when a row lies step by step ("planes"), and whether it does so anyway. */
 GSZ_INLINE size_t gsz_view_plane(const gsz_view *v, size_t row_length, unsigned tap) {
     return v->matrix ? (tap > 0 ? gsz_view_step(v, row_length, 0) : 0) : tap * v->lanes;
@@ -46,7 +51,7 @@ GSZ_INLINE int gsz_view_whole(const gsz_view *v) {
 }
 
 /* Twins: the elements of a row to planes and back. */
-void gsz_row_gather(const gsz_view *v, const void *row, size_t row_length, size_t itemsize, void *planes);
-void gsz_row_scatter(const gsz_view *v, const void *planes, size_t row_length, size_t itemsize, void *row);
+void gsz_row_gather(const gsz_kernels *kernels, const gsz_view *v, const void *row, size_t row_length, size_t itemsize, void *planes);
+void gsz_row_scatter(const gsz_kernels *kernels, const gsz_view *v, const void *planes, size_t row_length, size_t itemsize, void *row);
 
 #endif

@@ -25,6 +25,62 @@ static size_t compact_int_avx2(const int32_t *v, size_t n, uint32_t *positions, 
     return count;
 }
 
+/* Eight lanes of a tap: a load for each, placed so that its element falls into its lane of the vector.  What else it reads lies between
+ * the first element and the last one. */
+#define LANE_OF(sum, p, i) _mm256_blend_epi32(sum, _mm256_loadu_si256((const __m256i *)(const void *)((p) - 4 * (i))), 1 << (i))
+
+static void gather_taps_int_avx2(const void *row, size_t lanes, unsigned taps, void *planes) {
+    const size_t step = 4 * (size_t)taps;
+    size_t j = 0;
+    for (; j + 8 <= lanes; j += 8)
+        for (unsigned tap = 0; tap < taps; tap++) {
+            const uint8_t *p = (const uint8_t *)row + j * step + 4 * tap;
+            __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)p);
+            v = LANE_OF(v, p + step, 1);
+            v = LANE_OF(v, p + 2 * step, 2);
+            v = LANE_OF(v, p + 3 * step, 3);
+            v = LANE_OF(v, p + 4 * step, 4);
+            v = LANE_OF(v, p + 5 * step, 5);
+            v = LANE_OF(v, p + 6 * step, 6);
+            v = LANE_OF(v, p + 7 * step, 7);
+            _mm256_storeu_si256((__m256i *)(void *)((uint8_t *)planes + 4 * (tap * lanes + j)), v);
+        }
+    gather_rest_int_avx2(row, j, lanes, taps, planes);
+}
+
+/* Eight elements of eight lanes of nine taps, the k-th eight: each from its plane, likewise; planes go on for eight lanes either way. */
+GSZ_INLINE __m256i nine_taps(const uint8_t *planes, size_t plane, const unsigned k) {
+#define PLACE(i) (planes + (8 * k + (i)) % 9 * plane + 4 * ((8 * k + (i)) / 9))
+    __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)PLACE(0));
+    v = LANE_OF(v, PLACE(1), 1);
+    v = LANE_OF(v, PLACE(2), 2);
+    v = LANE_OF(v, PLACE(3), 3);
+    v = LANE_OF(v, PLACE(4), 4);
+    v = LANE_OF(v, PLACE(5), 5);
+    v = LANE_OF(v, PLACE(6), 6);
+    return LANE_OF(v, PLACE(7), 7);
+#undef PLACE
+}
+#undef LANE_OF
+
+static void scatter_taps_int_avx2(const void *planes, size_t lanes, unsigned taps, void *row) {
+    size_t j = GSZ_MIN((size_t)8, lanes);
+    if (taps != 9 || lanes < 24) {
+        scatter_rest_int_avx2(planes, 0, lanes, taps, row);
+        return;
+    }
+    for (size_t i = 0; i < j; i++)
+        for (size_t tap = 0; tap < 9; tap++) memcpy((uint8_t *)row + 4 * (9 * i + tap), (const uint8_t *)planes + 4 * (tap * lanes + i), 4);
+    for (; j + 16 <= lanes; j += 8) {
+        const uint8_t *from = (const uint8_t *)planes + 4 * j;
+        uint8_t *to = (uint8_t *)row + 36 * j;
+#define EIGHT(k) _mm256_storeu_si256((__m256i *)(void *)(to + 32 * (k)), nine_taps(from, 4 * lanes, k));
+        EIGHT(0) EIGHT(1) EIGHT(2) EIGHT(3) EIGHT(4) EIGHT(5) EIGHT(6) EIGHT(7) EIGHT(8)
+#undef EIGHT
+    }
+    scatter_rest_int_avx2(planes, j, lanes, 9, row);
+}
+
 /* Eight words at a time as if all were simple; where one is not, the portable loop names the eight.  (An escape is
  * the largest magnitude, and GSZ_MAX_LOW leaves it a class that is not simple.) */
 static size_t name_tokens_int_avx2(const uint32_t *positions, const int32_t *values, size_t count, unsigned low,

@@ -285,6 +285,30 @@ static void all_short_floats(void) {
     }
 }
 
+/* Elements of lanes to planes and back, in memory of exactly their size. */
+static void taps(void) {
+    for (size_t lanes = 1; lanes < 50; lanes += lanes < 26 ? 1 : 7)
+        for (unsigned n = 2; n <= 26; n += n < 10 ? 1 : 8) {
+            const size_t size = lanes * n * 4;
+            uint8_t *row = (uint8_t *)malloc(size), *planes = (uint8_t *)malloc(size), *back = (uint8_t *)malloc(size);
+            if (row == NULL || planes == NULL || back == NULL) abort();
+            for (size_t i = 0; i < size; i++) row[i] = (uint8_t)(i * 167 >> 3);
+            for (size_t m = 0; m <= sizeof masks / sizeof masks[0]; m++) {
+                const gsz_kernels *k = gsz_kernels_for(m == 0 ? 0 : gsz_cpu_features() & masks[m - 1]);
+                memset(planes, 0, size);
+                memset(back, 0, size);
+                k->gather_taps(row, lanes, n, planes);
+                for (size_t j = 0; j < lanes; j++)
+                    for (size_t tap = 0; tap < n; tap++) CHECK(memcmp(planes + 4 * (tap * lanes + j), row + 4 * (j * n + tap), 4) == 0);
+                k->scatter_taps(planes, lanes, n, back);
+                CHECK(memcmp(row, back, size) == 0);
+            }
+            free(row);
+            free(planes);
+            free(back);
+        }
+}
+
 int main(void) {
     uint64_t seed = 77;
     for (int dtype = GSZ_FLOAT16; dtype <= GSZ_FLOAT64; dtype++)
@@ -299,5 +323,6 @@ int main(void) {
     checksums();
     model();
     all_short_floats();
+    taps();
     return check_report("kernels");
 }

@@ -128,6 +128,56 @@ static void products(void) {
         }
 }
 
+/* The integer that a float stands for. */
+static int32_t integer_of(float v, gsz_rounding how) {
+    v *= how.scale;
+    return (int32_t)(v != v || v >= how.most ? (double)how.most : v <= -how.most ? -(double)how.most : gsz_round_double((double)v));
+}
+
+/* Sums of `terms` products are exact, those of more in float, in order; outliers are cut; the same bits everywhere. */
+static void times_at(size_t rows, size_t depth, size_t n, int turned, float largest, uint64_t seed) {
+    const size_t wide = n + seed % 3, row = turned ? 1 : depth, col = turned ? rows : 1;
+    float *x = noise(rows * depth, largest, seed), *c = new_floats(rows * wide);
+    int16_t *b = (int16_t *)calloc((depth + 1) / 2 * 2 * n, sizeof *b);
+    const unsigned finer = (unsigned)(seed % 4);
+    const gsz_rounding how = {(float)(2048 << finer) / 3, (float)((2048 << finer) - 1), GSZ_MOST_TERMS >> finer};
+    uint64_t energy = 0;
+    if (b == NULL) abort();
+    for (size_t k = 0; k < depth; k++)
+        for (size_t j = 0; j < n; j++) b[k / 2 * 2 * n + 2 * j + k % 2] = (int16_t)(seed % 5 ? (int32_t)(check_random(&seed) % 65535) - 32767 : 32767);
+    x[0] = 1e30f;
+    x[rows * depth - 1] = -1e30f;
+    for (size_t i = 0; i < rows * depth; i++) energy += (uint64_t)(integer_of(x[i], how) * integer_of(x[i], how));
+    for (size_t m = 0; m <= MASKS; m++) {
+        const gsz_kernels *kernels = gsz_kernels_for(m < MASKS ? gsz_cpu_features() & masks[m] : 0);
+        CHECK_EQ(kernels->lowrank_energy(x, rows * depth, &how), energy);
+        for (size_t i = 0; i < rows * wide; i++) c[i] = -7;
+        kernels->lowrank_times(x, row, col, &how, b, rows, depth, n, c, wide);
+        for (size_t i = 0; i < rows; i++)
+            for (size_t j = 0; j < wide; j++) {
+                float sum = 0;
+                for (size_t from = 0; j < n && from < depth; from += how.terms) {
+                    int64_t exact = 0;
+                    for (size_t k = from; k < GSZ_MIN(depth, from + how.terms); k++)
+                        exact += (int64_t)integer_of(x[i * row + k * col], how) * b[k / 2 * 2 * n + 2 * j + k % 2];
+                    CHECK(exact <= INT32_MAX && exact >= INT32_MIN);
+                    sum += (float)exact;
+                }
+                CHECK(c[i * wide + j] == (j < n ? sum : -7));
+            }
+    }
+    free(x);
+    free(c);
+    free(b);
+}
+
+static void times(void) {
+    static const size_t sizes[][3] = {{1, 1, 8}, {3, 2, 8}, {64, 32, 16}, {65, 33, 24}, {70, 131, 72}, {9, 515, 136}, {200, 64, 40}, {17, 31, 64}};
+    for (size_t t = 0; t < sizeof sizes / sizeof sizes[0]; t++)
+        for (int turned = 0; turned < 2; turned++)
+            for (uint64_t seed = 1; seed <= 6; seed++) times_at(sizes[t][0], sizes[t][1], sizes[t][2], turned, seed % 2 ? 0.5f : 50, seed);
+}
+
 static void grams(void) {
     static double ga[80 * 80], gb[80 * 80];
     const gsz_kernels *a = gsz_kernels_for(0);
@@ -165,8 +215,10 @@ static void rows_of_base(void) {
             for (size_t i = 0; i < GSZ_BASE_ROWS * cols; i++) {
                 const size_t r = i / cols, c = i % cols;
                 uint32_t sum = (uint32_t)1 << (shift - 1);
+                const size_t strip = c / GSZ_STRIP * GSZ_STRIP, width = GSZ_MIN(GSZ_STRIP, cols - strip);
+                const int16_t *from = b + 2 * pairs * strip + 2 * (c - strip);
                 for (unsigned k = 0; k < 2 * pairs; k++)
-                    sum += (uint32_t)(int32_t)a[r * 2 * pairs + k] * (uint32_t)(int32_t)b[k / 2 * 2 * cols + 2 * c + k % 2];
+                    sum += (uint32_t)(int32_t)a[k / 2 * 2 * GSZ_BASE_ROWS + 2 * r + k % 2] * (uint32_t)(int32_t)from[k / 2 * 2 * width + k % 2];
                 CHECK_EQ(got[r * STRIDE + c], (int32_t)sum >> shift);
             }
         }
@@ -258,7 +310,7 @@ static void noise_has_none(void) {
 static void one_space(void) {
     enum { ROWS = 120, COLS = 300 };
     static const double precisions[] = {0.05, 0.1, 0.25};
-    float *x = spectrum(ROWS, COLS, 12, 64, 0.01f, 3);
+    float *x = spectrum(ROWS, COLS, 12, 8, 0.01f, 3);
     gsz_lowrank_options o = usual;
     gsz_lowrank_space s;
     worker w;
@@ -269,8 +321,9 @@ static void one_space(void) {
     CHECK_EQ(gsz_lowrank_decompose(&w.work, x, ROWS, COLS, &o, &s), GSZ_OK);
     CHECK(s.count >= 12);
     for (size_t i = 0; i < ROWS; i++) total += s.row_energy[i];
+    const double unsure = 4 * gsz_square_root(total / 12) / ((double)s.how.scale * ROWS * COLS);      /* energies are those of integers */
     CHECK_EQ(gsz_lowrank_rank(&w.work, &s, 24, 0.1, &best, &net), GSZ_OK);
-    CHECK(best >= 7 && best <= 12 && net > 0);
+    CHECK(best >= 4 && best <= 9 && net > 0);
     for (unsigned k = 0; k < 12; k++) {
         CHECK(k == 0 || s.energy[k] <= s.energy[k - 1]);
         total -= s.energy[k];
@@ -278,7 +331,7 @@ static void one_space(void) {
             gsz_lowrank l;
             CHECK_EQ(gsz_lowrank_factors(&w.work, &s, k + 1, precisions[t], 6, 0, &l), GSZ_OK);
             double exact = GSZ_MAX(total, 0.0) / (ROWS * COLS), added = left_over(&w, &l, x, 6) - exact;
-            CHECK(added > -1e-4 * (1 + exact) && added < 1.5 * precisions[t] * precisions[t] + 1e-3 + 1e-4 * exact);
+            CHECK(added > -unsure && added < 1.5 * precisions[t] * precisions[t] + 1e-3 + unsure);
             CHECK(l.rank <= k + 1);
             gsz_lowrank_release(&w.heap, &l);
         }
@@ -502,7 +555,7 @@ static uint32_t digest(unsigned mask, uint32_t crc, const float *x, size_t rows,
     return crc;
 }
 
-#define PINNED 0x26b66516u  /* changes with the encoder's choices, never with the platform */
+#define PINNED 0xdfff99abu  /* changes with the encoder's choices, never with the platform */
 
 static void same_everywhere(void) {
     static const size_t sizes[][2] = {{64, 64}, {47, 333}, {700, 51}, {130, 257}};
@@ -528,13 +581,14 @@ static void same_everywhere(void) {
 int main(void) {
     products();
     grams();
+    times();
     rows_of_base();
     recovers(64, 80);
     recovers(300, 50);
     recovers(96, 700);
     splits(9, 0);
     splits(4, 4);
-    splits(25, 2);
+    splits(25, 8);
     turns();
     turns_anything();
     noise_has_none();
