@@ -49,21 +49,21 @@ void gsz_lowrank_column_scales(const float *m, size_t stride, size_t n, size_t p
     for (size_t j = 0; j < p; j++) scale[j] = scale[j] > 1e-30f ? MOST / scale[j] : 0;
 }
 
-GSZ_INLINE uint32_t integer_of(float v) {
+GSZ_INLINE int16_t integer_of(float v) {
     v = v < MOST ? v : MOST;
     v = v > -MOST ? v : -MOST;
-    return gsz_bits_of_float(v + 0x1.8p23f) & 0xffffu;
+    return (int16_t)(gsz_bits_of_float(v + 0x1.8p23f) & 0xffffu);
 }
 
 void gsz_lowrank_integers(const float *m, size_t stride, size_t n, size_t p, const float *restrict scale, int16_t *to) {
     for (size_t i = 0; i < n; i += 2) {
         const float *restrict even = m + i * stride;
         const float *restrict odd = i + 1 < n ? even + stride : even;
-        const uint32_t other = i + 1 < n ? 0xffffffffu : 0xffffu;
+        const int16_t other = i + 1 < n ? -1 : 0;               /* all bits, or none */
         int16_t *restrict pairs = to + i * p;
         for (size_t j = 0; j < p; j++) {
-            const uint32_t both = (integer_of(even[j] * scale[j]) | integer_of(odd[j] * scale[j]) << 16) & other;
-            memcpy(pairs + 2 * j, &both, sizeof both);
+            pairs[2 * j] = integer_of(even[j] * scale[j]);
+            pairs[2 * j + 1] = (int16_t)(integer_of(odd[j] * scale[j]) & other);
         }
     }
 }
