@@ -158,7 +158,7 @@ def cpu_features():
 def build_info():
     """Compiler of the core and the kernels chosen on this machine."""
     features = gsz_cpu_features() & _cpu_mask
-    kernels = "portable C" if not features & 1 else "AVX2 and AVX-512 VNNI" if features & 4 else "AVX2"
+    kernels = "portable C" if features & 3 != 3 else "AVX2 and AVX-512 VNNI" if features & 4 else "AVX2"
     return f"{(<bytes>GSZ_COMPILER).decode()}, {kernels} kernels"
 
 

@@ -4,7 +4,7 @@
 #include "common.h"
 
 /* x86 twins are compiled where the compiler takes target attributes. */
-#if defined(__GNUC__) && defined(__x86_64__)
+#if defined(__x86_64__) && (defined(__clang__) ? __clang_major__ >= 7 : defined(__GNUC__) && __GNUC__ >= 8)
 #define GSZ_X86 1
 #else
 #define GSZ_X86 0

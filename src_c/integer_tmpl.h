@@ -108,19 +108,19 @@ GSZ_INLINE void NAME(times_pack)(const float *x, size_t x_row, size_t x_col, gsz
     for (size_t r = 0; depth % 2 && r < rows; r++) to[depth / 2 * TIMES_ROWS + r] = NAME(times_integer)(x[(depth - 1) * x_col + r], how);
 }
 
-/* A tile of c, `vectors` vectors wide, += a * b over pairs of terms, a pair of a row and a pair of b so far apart. */
+/* A tile of c, `vectors` vectors wide, += a * b over pairs of terms from `at` on, a pair of a row and a pair of b so far apart. */
 #ifdef PAIRS
-GSZ_INLINE void NAME(times_tile)(const uint32_t *const *a, size_t a_pair, const int16_t *b, size_t b_pair, size_t pairs,
+GSZ_INLINE void NAME(times_tile)(const uint32_t *const *a, size_t a_pair, const int16_t *b, size_t b_pair, size_t at, size_t pairs,
                                  float *const *c, const unsigned rows, const unsigned vectors) {
     PAIRS sum[TILE_SUMS][2], right[2];
     TILE_UNROLL for (unsigned r = 0; r < rows; r++) sum[r][0] = sum[r][1] = PAIRS_SAME(0);
     for (size_t k = 0; k < pairs; k++) {
         TILE_UNROLL for (unsigned v = 0; v < vectors; v++) {
-            right[v] = PAIRS_LOAD(b + k * b_pair + v * 2 * PAIRS_LANES);
+            right[v] = PAIRS_LOAD(b + (at + k) * b_pair + v * 2 * PAIRS_LANES);
             IN_PLACE(right[v]);
         }
         TILE_UNROLL for (unsigned r = 0; r < rows; r++) {
-            const PAIRS left = PAIRS_SAME((int32_t)a[r][k * a_pair]);
+            const PAIRS left = PAIRS_SAME((int32_t)a[r][(at + k) * a_pair]);
             TILE_UNROLL for (unsigned v = 0; v < vectors; v++) {
                 sum[r][v] = PAIRS_ADD(sum[r][v], PAIRS_PRODUCT(left, right[v]));
                 IN_PLACE(sum[r][v]);
@@ -131,13 +131,13 @@ GSZ_INLINE void NAME(times_tile)(const uint32_t *const *a, size_t a_pair, const 
         TILE_UNROLL for (unsigned v = 0; v < vectors; v++) PAIRS_ADD_TO(c[r] + v * PAIRS_LANES, sum[r][v]);
 }
 #else
-GSZ_INLINE void NAME(times_tile)(const uint32_t *const *a, size_t a_pair, const int16_t *b, size_t b_pair, size_t pairs,
+GSZ_INLINE void NAME(times_tile)(const uint32_t *const *a, size_t a_pair, const int16_t *b, size_t b_pair, size_t at, size_t pairs,
                                  float *const *c, const unsigned rows, const unsigned vectors) {
     const unsigned width = vectors * PAIRS_LANES;
     for (unsigned r = 0; r < rows; r++) {
         int32_t sum[2 * PAIRS_LANES] = {0};
-        const int16_t *restrict right = b;
-        for (size_t k = 0; k < pairs; k++, right += b_pair) {
+        for (size_t k = at; k < at + pairs; k++) {
+            const int16_t *restrict right = b + k * b_pair;
             const int16_t a0 = (int16_t)(a[r][k * a_pair] & 0xffffu), a1 = (int16_t)(a[r][k * a_pair] >> 16);
             for (unsigned j = 0; j < width; j++) sum[j] += a0 * right[2 * j] + a1 * right[2 * j + 1];
         }
@@ -158,10 +158,8 @@ GSZ_INLINE void NAME(times_strip)(const uint32_t *a, size_t a_row, size_t a_pair
             from[r] = a + GSZ_MIN(i + r, rows - 1) * a_row;
             to[r] = i + r < rows ? c + (i + r) * c_row : nowhere;
         }
-        for (size_t k = 0; k < depth; k += terms) {
-            NAME(times_tile)(from, a_pair, b + k / 2 * b_pair, b_pair, (GSZ_MIN((size_t)terms, depth - k) + 1) / 2, to, tile, vectors);
-            for (size_t r = 0; r < tile; r++) from[r] += terms / 2 * a_pair;
-        }
+        for (size_t k = 0; k < depth; k += terms)
+            NAME(times_tile)(from, a_pair, b, b_pair, k / 2, (GSZ_MIN((size_t)terms, depth - k) + 1) / 2, to, tile, vectors);
     }
 }
 

@@ -248,7 +248,7 @@ static gsz_rounding rounding_for(float limit, double precision) {
 
 /* Columns that are enough to find the left factors of a wide matrix by. */
 static size_t sampled_columns(const gsz_lowrank_space *s, const gsz_lowrank_options *o, size_t p) {
-    const size_t enough = o->sample * p;
+    const size_t enough = (o->sample * p + BLOCK - 1) / BLOCK * BLOCK;
     return enough > 0 && s->rows <= s->cols && 2 * enough < s->cols ? enough : s->cols;
 }
 

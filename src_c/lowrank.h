@@ -112,7 +112,7 @@ int gsz_lowrank_expand(gsz_work *work, gsz_lowrank *lowrank);
 #define GSZ_LOWRANK_PAIRS(rank) (((rank) + 1) / 2)
 void gsz_lowrank_pairs(const gsz_lowrank *l, int16_t *b);
 
-/* n rows of the sum, at most GSZ_BASE_ROWS, by their numbers; `base` has room for GSZ_BASE_ROWS of them, `stride` apart. */
+/* n rows of the sum, 1 to GSZ_BASE_ROWS, by their numbers; `base` has room for GSZ_BASE_ROWS of them, `stride` apart. */
 void gsz_lowrank_rows(const gsz_kernels *kernels, const gsz_lowrank *l, const int16_t *pairs, const size_t *row, unsigned n,
                       int32_t *base, size_t stride);
 

@@ -10,15 +10,15 @@
 
 #define IN_PLACE_VNNI(vector) __asm__("" : "+v"(vector))        /* see integer_tmpl.h */
 
-/* Eight rows, `vectors` times sixteen columns, of c += a * b over pairs of terms. */
-GSZ_INLINE void times_tile_vnni(const uint32_t *const *a, size_t a_pair, const int16_t *b, size_t b_pair, size_t pairs,
+/* Eight rows, `vectors` times sixteen columns, of c += a * b over pairs of terms from `at` on. */
+GSZ_INLINE void times_tile_vnni(const uint32_t *const *a, size_t a_pair, const int16_t *b, size_t b_pair, size_t at, size_t pairs,
                                 float *const *c, const unsigned vectors) {
     __m512i sum[2][VNNI_ROWS], right[2];
     VNNI_EACH(v, vectors) VNNI_EACH(r, VNNI_ROWS) sum[v][r] = _mm512_setzero_si512();
     for (size_t k = 0; k < pairs; k++) {
-        VNNI_EACH(v, vectors) right[v] = _mm512_loadu_si512(b + k * b_pair + 32 * v);
+        VNNI_EACH(v, vectors) right[v] = _mm512_loadu_si512(b + (at + k) * b_pair + 32 * v);
         VNNI_EACH(r, VNNI_ROWS) {
-            const __m512i left = _mm512_set1_epi32((int32_t)a[r][k * a_pair]);
+            const __m512i left = _mm512_set1_epi32((int32_t)a[r][(at + k) * a_pair]);
             VNNI_EACH(v, vectors) {
                 sum[v][r] = _mm512_dpwssd_epi32(sum[v][r], left, right[v]);
                 IN_PLACE_VNNI(sum[v][r]);
@@ -42,10 +42,8 @@ GSZ_INLINE void times_strip_vnni(const uint32_t *a, size_t a_row, size_t a_pair,
             from[r] = a + GSZ_MIN(i + r, rows - 1) * a_row;
             to[r] = i + r < rows ? c + (i + r) * c_row : nowhere;
         }
-        for (size_t k = 0; k < depth; k += terms) {
-            times_tile_vnni(from, a_pair, b + k / 2 * b_pair, b_pair, (GSZ_MIN((size_t)terms, depth - k) + 1) / 2, to, vectors);
-            for (size_t r = 0; r < VNNI_ROWS; r++) from[r] += terms / 2 * a_pair;
-        }
+        for (size_t k = 0; k < depth; k += terms)
+            times_tile_vnni(from, a_pair, b, b_pair, k / 2, (GSZ_MIN((size_t)terms, depth - k) + 1) / 2, to, vectors);
     }
 }
 

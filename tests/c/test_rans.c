@@ -5,7 +5,7 @@
 #define CONTEXTS 20u
 #define N 3000u
 
-static const unsigned masks[] = {0, GSZ_CPU_SSE42, GSZ_CPU_ALL};
+static const unsigned masks[] = {0, GSZ_CPU_SSE42, GSZ_CPU_AVX2 | GSZ_CPU_SSE42, GSZ_CPU_ALL};
 static gsz_frequencies tables[CONTEXTS];
 static gsz_rans_code codes[CONTEXTS][GSZ_RANS_SYMBOLS];
 static uint32_t slots[CONTEXTS][GSZ_RANS_SLOTS];

@@ -7,7 +7,7 @@
 #include "rows.h"
 #include "scales.h"
 
-static const unsigned masks[] = {0, GSZ_CPU_SSE42, GSZ_CPU_ALL};
+static const unsigned masks[] = {0, GSZ_CPU_SSE42, GSZ_CPU_AVX2 | GSZ_CPU_SSE42, GSZ_CPU_ALL};
 static gsz_heap heap;
 
 static const struct { unsigned ndim; uint64_t shape[4]; } shapes[] = {

@@ -8,7 +8,7 @@
 
 static gsz_heap heap;
 
-static const unsigned masks[] = {0, GSZ_CPU_SSE42, GSZ_CPU_ALL};
+static const unsigned masks[] = {0, GSZ_CPU_SSE42, GSZ_CPU_AVX2 | GSZ_CPU_SSE42, GSZ_CPU_ALL};
 
 static int32_t symbol_at(const gsz_symbols *s, size_t i) {
     if (s->wide != NULL) return s->wide[i];
