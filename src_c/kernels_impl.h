@@ -244,13 +244,14 @@ static size_t NAME(find32)(const int32_t *v, size_t n, int32_t value, uint32_t *
 #include "turn_tmpl.h"
 
 #define FOR_TYPES(f) {PASTE(f, half, SUFFIX), PASTE(f, bfloat, SUFFIX), PASTE(f, float, SUFFIX), PASTE(f, double, SUFFIX)}
-/* A table; the rANS decoder and the products of low rank may be others. */
-#define KERNEL_TABLE(MASK, CRC) KERNEL_TABLE_WITH(MASK, CRC, NAME(rans_decode), NAME(lowrank_times), NAME(lowrank_rows))
-#define KERNEL_TABLE_WITH(MASK, CRC, RANS_DECODE, TIMES, ROWS) { \
+/* A table; the rANS coder and the products of low rank may be others. */
+#define KERNEL_TABLE(MASK, CRC) \
+    KERNEL_TABLE_WITH(MASK, CRC, NAME(rans_encode), NAME(rans_decode), NAME(lowrank_times), NAME(lowrank_rows))
+#define KERNEL_TABLE_WITH(MASK, CRC, RANS_ENCODE, RANS_DECODE, TIMES, ROWS) { \
     MASK, FOR_TYPES(quantise), FOR_TYPES(dequantise16), FOR_TYPES(dequantise32), FOR_TYPES(range), \
     FOR_TYPES(sum_squares), FOR_TYPES(sum_errors), NAME(survey), NAME(compact), NAME(name_tokens), \
     NAME(put_low), NAME(join_low), NAME(put_fields), NAME(get_fields), NAME(running_sum), NAME(find16), NAME(find32), NAME(encode_streams), NAME(decode_streams), \
-    NAME(rans_encode), NAME(rans_slots), RANS_DECODE, NAME(model_logs), NAME(model_contexts), NAME(model_means), NAME(model_align), NAME(model_dither), NAME(model_phases), NAME(model_shrink), NAME(model_join), NAME(model_join_narrow), \
+    RANS_ENCODE, NAME(rans_slots), RANS_DECODE, NAME(model_logs), NAME(model_contexts), NAME(model_means), NAME(model_align), NAME(model_dither), NAME(model_phases), NAME(model_shrink), NAME(model_join), NAME(model_join_narrow), \
     NAME(model_split), NAME(model_learn), NAME(model_sum), FOR_TYPES(model_quantise), FOR_TYPES(in_units), FOR_TYPES(differences), NAME(gather_taps), NAME(scatter_taps), \
     NAME(fit_sums), NAME(fit_dot), NAME(fit_weights), NAME(fit_left), NAME(lowrank_product), TIMES, NAME(lowrank_energy), NAME(lowrank_gram), ROWS, NAME(orthogonalise), NAME(eigenvectors), \
     NAME(turn_dot), NAME(turn_subtract), NAME(turn_away), FOR_TYPES(sum_sizes), CRC}

@@ -1,5 +1,5 @@
-/* The kernel table compiled for AVX2 and BMI2: the same text as the portable one, no FMA.  And one for AVX-512 VNNI, with the rANS
- * decoder and products of low rank of its own. */
+/* The kernel table compiled for AVX2 and BMI2: the same text as the portable one, no FMA.  And one for AVX-512 VNNI, with a rANS
+ * coder and products of low rank of its own. */
 #include "../checksum.h"
 #include "../cpu.h"
 
@@ -36,7 +36,8 @@
 #endif
 
 const gsz_kernels gsz_kernels_vnni =
-    KERNEL_TABLE_WITH(GSZ_CPU_VNNI | GSZ_CPU_AVX2 | GSZ_CPU_SSE42, gsz_crc32c_sse42, rans_decode_avx512, lowrank_times_vnni, lowrank_rows_vnni);
+    KERNEL_TABLE_WITH(GSZ_CPU_VNNI | GSZ_CPU_AVX2 | GSZ_CPU_SSE42, gsz_crc32c_sse42,
+                      rans_encode_avx512, rans_decode_avx512, lowrank_times_vnni, lowrank_rows_vnni);
 const gsz_kernels gsz_kernels_avx2 = KERNEL_TABLE(GSZ_CPU_AVX2 | GSZ_CPU_SSE42, gsz_crc32c_sse42);
 #else
 typedef int gsz_kernels_avx2_unused;

@@ -1,5 +1,6 @@
-/* The rANS decoder with sixteen states a vector (AVX-512): masks tell what comparisons of AVX2 spread over vectors, and words for the states that
- * run low are expanded to their lanes by one instruction.  Included by kernels_avx2.c; the same symbols as from the other twins. */
+/* The rANS coder with sixteen states a vector (AVX-512).  Decoding: masks tell what comparisons of AVX2 spread over vectors, and words for the states that
+ * run low are expanded to their lanes by one instruction.  Encoding: the words of full states are compressed by one.  Included by kernels_avx2.c;
+ * the same symbols and bytes as from the other twins. */
 
 typedef struct { __m512i usual, beside; const uint32_t *slots; } rans_tables_avx512;
 
@@ -80,4 +81,61 @@ static void rans_decode_avx512(gsz_rans_decoder *d, const uint8_t *context, size
     if (d->states == 16) i = rans_vectors_avx512(d, context, n, symbol, 1);
     else i = rans_vectors_avx512(d, context, n, symbol, 2);
     rans_rest_int_avx2(d, context, i, n, symbol);
+}
+
+/* ---- encoding */
+
+/* The codes of four tokens, 16 bytes each. */
+GSZ_INLINE __m512i rans_codes_avx512(const gsz_rans_code *codes, const uint16_t *tokens, size_t i) {
+    const __m128i *c[4];
+    for (size_t k = 0; k < 4; k++) c[k] = (const __m128i *)(const void *)&codes[tokens[i + 4 * k]];
+    const __m256i first = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(c[0])), _mm_loadu_si128(c[1]), 1);
+    const __m256i second = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(c[2])), _mm_loadu_si128(c[3]), 1);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
+}
+
+/* Sixteen tokens.  Words go to memory that ends at *p, in the order of the lanes. */
+GSZ_INLINE __m512i rans_put_sixteen_avx512(const gsz_rans_code *codes, const uint16_t *tokens, __m512i x, uint8_t **p) {
+    const __m512i low16 = _mm512_set1_epi32(0xffff), even = _mm512_set1_epi64(0xffffffff);
+    __m512i row[4];
+    for (size_t k = 0; k < 4; k++) row[k] = rans_codes_avx512(codes, tokens, k);            /* lane l: token 4 l + k */
+    __m512i a = _mm512_unpacklo_epi32(row[0], row[1]), b = _mm512_unpacklo_epi32(row[2], row[3]);
+    const __m512i reciprocal = _mm512_unpacklo_epi64(a, b), limit = _mm512_unpackhi_epi64(a, b);
+    a = _mm512_unpackhi_epi32(row[0], row[1]), b = _mm512_unpackhi_epi32(row[2], row[3]);
+    const __m512i slots = _mm512_unpacklo_epi64(a, b), shift = _mm512_unpackhi_epi64(a, b);
+    const __mmask16 full = _mm512_cmpge_epu32_mask(x, limit);
+    const unsigned count = (unsigned)_mm_popcnt_u32(full);
+    *p -= 2 * count;
+    _mm256_mask_storeu_epi16(*p, (__mmask16)((1u << count) - 1), _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, x)));
+    x = _mm512_mask_srli_epi32(x, full, x, 16);
+    a = _mm512_srlv_epi64(_mm512_mul_epu32(x, reciprocal), _mm512_and_si512(shift, even));
+    b = _mm512_srlv_epi64(_mm512_mul_epu32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(reciprocal, 32)), _mm512_srli_epi64(shift, 32));
+    const __m512i q = _mm512_mask_mov_epi32(a, 0xaaaa, _mm512_slli_epi64(b, 32));
+    x = _mm512_add_epi32(x, _mm512_and_si512(slots, low16));
+    return _mm512_add_epi32(x, _mm512_mullo_epi32(q, _mm512_srli_epi32(slots, 16)));
+}
+
+/* The last tokens of a step but those that do not fill sixteen; `vectors` times sixteen states. */
+GSZ_INLINE uint8_t *rans_put_vectors_avx512(const gsz_rans_code *codes, const uint16_t *tokens, size_t i, const unsigned vectors, uint32_t *state, uint8_t *p) {
+    __m512i x[GSZ_RANS_STATES / 16];
+    for (unsigned k = 0; k < vectors; k++) x[k] = _mm512_loadu_si512(state + 16 * k);
+    if (vectors > 1 && i / 16 % 2 == 1) i -= 16, x[0] = rans_put_sixteen_avx512(codes, tokens + i, x[0], &p);
+    while (i > 0) {
+        i -= 16 * vectors;
+        for (unsigned k = vectors; k-- > 0;) x[k] = rans_put_sixteen_avx512(codes, tokens + i + 16 * k, x[k], &p);
+    }
+    for (unsigned k = 0; k < vectors; k++) _mm512_storeu_si512(state + 16 * k, x[k]);
+    return p;
+}
+
+static uint8_t *rans_encode_avx512(const gsz_rans_code *codes, const uint16_t *tokens, size_t n, unsigned states, uint32_t *state, uint8_t *p) {
+    const size_t i = n & ~(size_t)15, eight = n & ~(size_t)7;
+    if (states < 16 || i == 0) return rans_encode_int_avx2(codes, tokens, n, states, state, p);
+    p = rans_put_int_avx2(codes, tokens, n, eight, states, state, p);
+    if (eight > i) {
+        __m256i *x = (__m256i *)(void *)(state + (i & (states - 1)));
+        _mm256_storeu_si256(x, rans_put_eight_avx2(codes, tokens + i, _mm256_loadu_si256(x), &p));
+    }
+    if (states == 16) return rans_put_vectors_avx512(codes, tokens, i, 1, state, p);
+    return rans_put_vectors_avx512(codes, tokens, i, 2, state, p);
 }
