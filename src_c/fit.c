@@ -54,7 +54,7 @@ static int32_t rounded_weight(float w) {
 
 #define CHUNK 256u              /* observations weighed together: a multiple of GSZ_FIT_LANES */
 
-#define WHOLE 0.7f              /* how much of a residual is in whole bins when it is coded; with random offsets none is */
+#define WHOLE 0.7f              /* how much of a residual is in whole bins when it is coded; where offsets tell phases none is */
 
 enum { TARGET, ROW, COLUMN, PAST, MEAN = PAST + GSZ_MAX_PAST, ARRAYS = MEAN + GSZ_FEATURES };
 
@@ -70,6 +70,8 @@ typedef struct {
     int32_t *mean_of_step, *y, *offset, *past[GSZ_MAX_PAST];
     size_t count;
 } sampler;
+
+static float part_whole(const sampler *s) { return gsz_is_phased(s->t) ? 0 : WHOLE; }
 
 static void choose_sample(sampler *s) {
     const gsz_view *v = &s->t->view;
@@ -290,7 +292,7 @@ static void fit_widths(const gsz_kernels *kernels, const sampler *s, const float
     for (size_t from = 0; from < s->count; from += CHUNK) {
         set_chunk(s, from, &c);
         kernels->fit_dot(c.f + MEAN, s->nmeans, v, c.n, c.predicted);
-        kernels->fit_left(c.f[TARGET], c.predicted, c.bins[0], gsz_is_phased(s->t) ? 0 : WHOLE, c.n, c.left);
+        kernels->fit_left(c.f[TARGET], c.predicted, c.bins[0], part_whole(s), c.n, c.left);
         if (before != NULL) kernels->fit_dot(c.widths, 3 + s->t->rounds, before, c.n, c.size);
         kernels->fit_weights(before != NULL ? c.size : c.f[COLUMN], c.bins, floor, c.n, c.weight);
         add_normal(kernels, c.widths, 3 + s->t->rounds, c.left, c.weight, c.n, &e);
@@ -341,7 +343,7 @@ static void sum_taps(const gsz_kernels *kernels, const sampler *s, const float *
     for (size_t from = 0; from < s->count; from += CHUNK) {
         set_chunk(s, from, &c);
         kernels->fit_dot(c.f + MEAN, s->nmeans, v, c.n, c.predicted);
-        kernels->fit_left(c.f[TARGET], c.predicted, c.bins[0], WHOLE, c.n, c.left);
+        kernels->fit_left(c.f[TARGET], c.predicted, c.bins[0], part_whole(s), c.n, c.left);
         kernels->fit_dot(c.widths, 3 + s->t->rounds, w, c.n, c.size);
         kernels->fit_weights(c.size, c.bins, floor, c.n, c.weight);
         for (size_t j = 0; j < c.n; j++) {

@@ -231,13 +231,17 @@ static int refine(search *q) {
     return better ? GSZ_OK : try_rank(q, q->rank, q->precision / FINER, &better);
 }
 
-/* From a rank, larger ones as long as that pays, or smaller ones; then finer and coarser factors. */
+/* From a rank, larger ones as long as that pays, or smaller ones; then finer and coarser factors.  With random offsets bits are predicted
+ * too badly for one rank that does not pay to be the end: factors of more components are rounded more finely. */
 static int climb(search *q, unsigned rank, double precision) {
     int better, larger = 0;
     GSZ_TRY(try_rank(q, rank, precision, &better));
-    for (unsigned next = rank + rank / 3 + 1; better && q->rank < q->space.count; next += next / 3 + 1) {
-        GSZ_TRY(try_rank(q, GSZ_MIN(next, q->space.count), precision, &better));
+    int patience = better ? gsz_is_random(q->s->t.grid) ? 2 : 1 : 0;
+    for (unsigned next = rank, tried = rank; patience > 0 && tried < q->space.count;) {
+        next += next / 3 + 1, tried = GSZ_MIN(next, q->space.count);
+        GSZ_TRY(try_rank(q, tried, precision, &better));
         larger |= better;
+        if (!better) patience--;
     }
     better = !larger;
     for (unsigned next = rank - (rank + 2) / 3; better && next > 0; next -= (next + 2) / 3) GSZ_TRY(try_rank(q, next, precision, &better));

@@ -4,6 +4,7 @@
 #include "head.h"
 
 #define TRIED ((size_t)6 << 12)     /* elements, or a 16th of a large tensor, in blocks of rows that are spread: tensors are often several stacked */
+#define RANDOM 4u            /* times as many with random offsets, where few of them have a symbol that is not 0 */
 #define PART 16u
 #define BLOCKS ((size_t)8)
 
@@ -25,7 +26,7 @@ static int cost_of(gsz_work *work, gsz_segment_encoder *e, double *bits) {
 
 static int try_rows(gsz_work *work, gsz_segment_encoder *e, const gsz_structure *s, const void *x, double *elements) {
     const gsz_view *v = &s->t.view;
-    const size_t part = (size_t)(v->elements / PART), tried = GSZ_MAX(TRIED, part), blocks = part > TRIED ? 2 * BLOCKS : BLOCKS;
+    const size_t part = (size_t)(v->elements / PART), tried = GSZ_MAX(gsz_is_random(s->t.grid) ? RANDOM * TRIED : TRIED, part), blocks = part > TRIED ? 2 * BLOCKS : BLOCKS;
     const size_t all = v->rows <= tried / v->row_length, block = all ? v->rows : tried / v->row_length / blocks + 1;
     const size_t step = GSZ_MAX(v->rows / blocks, block);
     for (size_t from = 0; from < v->rows; from += step) {
