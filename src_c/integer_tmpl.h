@@ -6,6 +6,8 @@
 #define TILE_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
 #define TILE_UNROLL _Pragma("GCC unroll 8")
+#else
+#define TILE_UNROLL
 #endif
 #define TILE_SUMS 8u                /* vectors of sums in registers, half of the 16 that there are: 8 rows of one or 4 of two */
 
