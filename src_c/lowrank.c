@@ -1,4 +1,3 @@
-#include "bound.h"
 #include "lowrank_bits.h"
 
 #define LOOK_COLUMNS 8u             /* of the first look */
@@ -200,7 +199,7 @@ static void iterate(iteration *it, unsigned iterations) {
 /* The first components to the space: left = near v, or far v made unit vectors. */
 static void give_components(iteration *it, unsigned most, gsz_lowrank_space *space) {
     const size_t p = it->p, n = it->rows;
-    float *from = it->wide ? it->near : it->far;
+    const float *from = it->wide ? it->near : it->far;
     const unsigned wanted = (unsigned)GSZ_MIN((size_t)most, p);
     space->count = 0;
     while (space->count < wanted && it->values[space->count] > 1e-10 * it->values[0] && energy_of(it, it->values[space->count]) > 1e-30)
